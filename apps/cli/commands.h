@@ -1,0 +1,65 @@
+// In: what the command line says, one struct a command. Out: the process's exit code. main.cpp
+// fills the structs; each run_ function lives in the file of its command.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "read_texts.h"
+#include "textvec/options.h"
+#include "textvec/result.h"
+#include "write_vectors.h"
+
+namespace textvec::cli {
+
+struct ModelOptions {
+  std::string model{};  // empty: $TEXTVEC_MODEL, else the default model
+  LoadOptions load{};
+};
+
+// The model that is meant: as given, $TEXTVEC_MODEL, or the default.
+std::string model_name(const ModelOptions& options);
+
+struct EmbedCommand {
+  ModelOptions model{};
+  InputOptions input{};
+  EmbedOptions embed{};
+  std::optional<double> timeout_seconds{};
+  std::string output{};                  // empty: standard output
+  std::optional<OutputFormat> format{};  // none: what the output's name says, else jsonl
+};
+
+struct TokenizeCommand {
+  ModelOptions model{};
+  InputOptions input{};
+  EmbedOptions embed{};
+  std::string output{};
+};
+
+struct InfoCommand {
+  ModelOptions model{};
+  bool json = false;
+};
+
+struct CompileCommand {
+  std::string model{};
+  std::string target = "fused";
+  Precision precision = Precision::Auto;
+  std::vector<std::string> buckets{};  // "8x128": texts x tokens
+  std::string output{};
+};
+
+struct DoctorCommand {
+  ModelOptions model{};
+  bool json = false;
+};
+
+int run_embed(const EmbedCommand& command);
+int run_tokenize(const TokenizeCommand& command);
+int run_info(const InfoCommand& command);
+int run_compile(const CompileCommand& command);
+int run_doctor(const DoctorCommand& command);
+
+}  // namespace textvec::cli

@@ -1,0 +1,235 @@
+// In: the options of `textvec doctor`. Out: whether textvec can work here, and what would help.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "commands.h"
+#include "exit_code.h"
+#include "hub/locate.h"
+#include "json_object.h"
+#include "output_file.h"
+#include "runtime/machine.h"
+#include "runtime/providers.h"
+#include "runtime/session.h"
+#include "table.h"
+#include "textvec/engine.h"
+#include "textvec/version.h"
+
+namespace textvec::cli {
+namespace {
+
+struct Check {
+  std::string name{};
+  bool passed = false;
+  std::string note{};  // what was found
+};
+
+struct UsableProvider {
+  std::string name{};
+  bool usable = false;
+  std::string note{};  // why not
+};
+
+struct Report {
+  runtime::Machine machine{};
+  std::vector<std::string> providers_compiled_in{};
+  std::vector<UsableProvider> providers{};
+  std::string cache_folder{};
+  std::string cache_problem{};  // empty: it can be written
+  std::vector<Check> checks{};
+  std::vector<std::string> advice{};
+
+  bool passed() const {
+    return std::all_of(checks.begin(), checks.end(),
+                       [](const Check& check) { return check.passed; });
+  }
+};
+
+// Writes for real: permission bits do not tell of full disks and read-only mounts.
+std::string why_not_writable(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return error.message();
+  std::string path = folder + "/doctor.XXXXXX";
+  const int descriptor = mkstemp(path.data());
+  if (descriptor < 0) return std::generic_category().message(errno);
+  const bool written = write(descriptor, "x", 1) == 1;
+  const std::string reason = written ? "" : std::generic_category().message(errno);
+  close(descriptor);
+  unlink(path.c_str());
+  return reason;
+}
+
+void look_at_cache(Report& report) {
+  const auto folder = hub::cache_folder();
+  if (folder) {
+    report.cache_folder = folder->string();
+    report.cache_problem = why_not_writable(report.cache_folder);
+  } else {
+    report.cache_problem = folder.error().message;
+  }
+  // Not a failed check: without a cache the graph is built in memory, and everything works.
+  if (!report.cache_problem.empty()) {
+    report.advice.push_back(
+        "the cache cannot be written, so that every start compiles the model again; set "
+        "TEXTVEC_CACHE to a folder that can be");
+  }
+}
+
+void look_at_providers(Report& report) {
+  report.providers_compiled_in = runtime::runtime_providers();
+  for (const Provider provider :
+       {Provider::Cpu, Provider::CoreMl, Provider::WebGpu, Provider::Cuda, Provider::OpenVino}) {
+    const auto choice = runtime::choose_provider(provider, true);
+    report.providers.push_back({std::string(to_string(provider)), choice.has_value(),
+                                choice ? "" : choice.error().message});
+  }
+}
+
+void look_at_machine(Report& report) {
+  report.machine = runtime::describe_machine();
+  const auto& sets = report.machine.instruction_sets;
+  const auto has = [&](std::string_view name) {
+    return std::find(sets.begin(), sets.end(), name) != sets.end();
+  };
+  if (!has("avx2") && !has("asimd")) {
+    report.advice.push_back("this processor has neither AVX2 nor ASIMD; inference will be slow");
+  }
+}
+
+// A vector of the right length whose own length is 1.
+Check check_vector(const Engine& engine) {
+  Check check{"vector", false, ""};
+  const auto vectors = engine.embed("The quick brown fox jumps over the lazy dog.");
+  if (!vectors) {
+    check.note = vectors.error().message;
+    return check;
+  }
+  double sum = 0;
+  for (const float value : vectors->row(0)) sum += double{value} * double{value};
+  const double off = std::abs(std::sqrt(sum) - 1);
+  check.passed = vectors->dimension == engine.info().dimension && off <= 1e-5;  // false for NaN
+  char norm[32];
+  std::snprintf(norm, sizeof norm, "%.7f", std::sqrt(sum));
+  check.note = std::to_string(vectors->dimension) + " components, length " + norm;
+  return check;
+}
+
+void check_model(const ModelOptions& options, Report& report) {
+  const std::string name = model_name(options);
+  const auto location = hub::locate(name);
+  report.checks.push_back({"model found", location.has_value(),
+                           location ? location->path.string() : location.error().message});
+  if (!location) {
+    report.advice.push_back(
+        "give a model that is on this machine: --model FOLDER, or set "
+        "TEXTVEC_MODEL");
+    return;
+  }
+  const auto engine = Engine::load(name, options.load);
+  report.checks.push_back({"model loads", engine.has_value(),
+                           engine ? engine->info().name + ", " +
+                                        std::string(to_string(engine->info().path)) + ", " +
+                                        std::string(to_string(engine->info().precision)) + ", " +
+                                        std::string(to_string(engine->info().provider))
+                                  : engine.error().message});
+  if (!engine) return;
+  report.checks.push_back(check_vector(*engine));
+  for (const std::string& note : engine->info().notes) report.advice.push_back(note);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text.empty() ? "none" : text;
+}
+
+std::string report_table(const Report& report) {
+  const runtime::Machine& machine = report.machine;
+  Table table;
+  table.row("textvec", TEXTVEC_VERSION)
+      .row("runtime", runtime::runtime_version())
+      .row("system", machine.system)
+      .row("processor", machine.processor.empty() ? "unknown" : machine.processor)
+      .row("cores", std::to_string(machine.cores_physical) + " physical, " +
+                        std::to_string(machine.cores_logical) + " logical")
+      .row("memory", machine.memory_bytes == 0
+                         ? "unknown"
+                         : std::to_string(machine.memory_bytes >> 20) + " MiB")
+      .row("instruction sets", joined(machine.instruction_sets))
+      .row("compiled in", joined(report.providers_compiled_in));
+  for (const UsableProvider& provider : report.providers) {
+    table.row("provider " + provider.name, provider.usable ? "usable" : "no: " + provider.note);
+  }
+  table.row("cache", report.cache_folder.empty() ? "none" : report.cache_folder)
+      .row("cache writable", report.cache_problem.empty() ? "yes" : "no: " + report.cache_problem);
+  for (const Check& check : report.checks) {
+    table.row(check.name, (check.passed ? "ok: " : "FAILED: ") + check.note);
+  }
+  for (const std::string& advice : report.advice) table.row("advice", advice);
+  return table.text();
+}
+
+std::string machine_json(const runtime::Machine& machine) {
+  JsonObject json;
+  json.string("system", machine.system)
+      .string("processor", machine.processor)
+      .integer("cores_physical", machine.cores_physical)
+      .integer("cores_logical", machine.cores_logical)
+      .integer("memory_bytes", machine.memory_bytes)
+      .json("instruction_sets", json_strings(machine.instruction_sets));
+  return json.text();
+}
+
+std::string report_json(const Report& report) {
+  std::vector<std::string> providers;
+  for (const UsableProvider& provider : report.providers) {
+    JsonObject json;
+    json.string("provider", provider.name).boolean("usable", provider.usable);
+    providers.push_back(json.string("why", provider.note).text());
+  }
+  std::vector<std::string> checks;
+  for (const Check& check : report.checks) {
+    JsonObject json;
+    json.string("check", check.name).boolean("passed", check.passed);
+    checks.push_back(json.string("note", check.note).text());
+  }
+  JsonObject cache;
+  cache.string("folder", report.cache_folder)
+      .boolean("writable", report.cache_problem.empty())
+      .string("why", report.cache_problem);
+  JsonObject json;
+  json.string("version", TEXTVEC_VERSION)
+      .string("runtime", runtime::runtime_version())
+      .json("machine", machine_json(report.machine))
+      .json("providers_compiled_in", json_strings(report.providers_compiled_in))
+      .json("providers", json_array(providers))
+      .json("cache", cache.text())
+      .json("checks", json_array(checks))
+      .json("advice", json_strings(report.advice))
+      .boolean("passed", report.passed());
+  return json.text() + "\n";
+}
+
+}  // namespace
+
+int run_doctor(const DoctorCommand& command) {
+  Report report;
+  look_at_machine(report);
+  look_at_providers(report);
+  look_at_cache(report);
+  check_model(command.model, report);
+  const int code = print(command.json ? report_json(report) : report_table(report));
+  if (code != kDone) return code;
+  return report.passed() ? kDone : kCheckFailed;
+}
+
+}  // namespace textvec::cli

@@ -1,0 +1,100 @@
+// In: the options of `textvec info`. Out: what the loaded model is and how it runs.
+#include <cstdlib>
+
+#include "commands.h"
+#include "exit_code.h"
+#include "hub/locate.h"
+#include "json_object.h"
+#include "model/json.h"
+#include "output_file.h"
+#include "table.h"
+#include "textvec/engine.h"
+
+namespace textvec::cli {
+namespace {
+
+std::string prompts_json(const ModelInfo& info) {
+  JsonObject prompts;
+  for (const auto& [name, text] : info.prompts) prompts.string(name, text);
+  return prompts.text();
+}
+
+std::string provider_json(const ModelInfo& info) {
+  JsonObject provider;
+  provider.string("wanted", to_string(info.provider_wanted))
+      .string("used", to_string(info.provider))
+      .string("why", info.provider_note);
+  return provider.text();
+}
+
+std::string info_json(const ModelInfo& info) {
+  JsonObject json;
+  json.string("model", info.name)
+      .string("folder", info.folder)
+      .string("architecture", info.architecture)
+      .integer("dimension", info.dimension)
+      .integer("tokens_max", info.tokens_max)
+      .integer("vocabulary_size", info.vocabulary_size)
+      .string("pooling", to_string(info.pooling))
+      .boolean("pooled_by_graph", info.pooled_by_graph)
+      .json("prompts", prompts_json(info))
+      .string("default_prompt", info.default_prompt)
+      .string("similarity", info.similarity)
+      .string("precision", to_string(info.precision))
+      .string("path", to_string(info.path))
+      .string("graph_file", info.graph_file)
+      .json("provider", provider_json(info))
+      .json("placement", placement_json(info.placement))
+      .integer("threads", info.threads)
+      .integer("batch_tokens_max", info.batch_tokens_max)
+      .string("runtime", info.runtime)
+      .json("notes", json_strings(info.notes));
+  return json.text() + "\n";
+}
+
+std::string info_table(const ModelInfo& info) {
+  Table table;
+  table.row("model", info.name)
+      .row("folder", info.folder)
+      .row("architecture", info.architecture)
+      .row("dimension", std::to_string(info.dimension))
+      .row("longest text", std::to_string(info.tokens_max) + " tokens")
+      .row("vocabulary", std::to_string(info.vocabulary_size) + " tokens")
+      .row("pooling", info.pooled_by_graph ? "by the graph" : std::string(to_string(info.pooling)));
+  for (const auto& [name, text] : info.prompts) {
+    std::string quoted;
+    model::append_json_string(quoted, text);
+    table.row("prompt " + name, quoted + (name == info.default_prompt ? " (default)" : ""));
+  }
+  table.row("similarity", info.similarity)
+      .row("precision", std::string(to_string(info.precision)))
+      .row("path", std::string(to_string(info.path)))
+      .row("graph", info.graph_file.empty() ? "in memory" : info.graph_file)
+      .row("provider", std::string(to_string(info.provider)) +
+                           " (wanted: " + std::string(to_string(info.provider_wanted)) + ")");
+  if (!info.provider_note.empty()) table.row("", info.provider_note);
+  add_placement(table, info.placement);
+  table.row("threads", std::to_string(info.threads))
+      .row("batch", std::to_string(info.batch_tokens_max) + " tokens at most")
+      .row("runtime", info.runtime);
+  for (const std::string& note : info.notes) table.row("note", note);
+  return table.text();
+}
+
+}  // namespace
+
+std::string model_name(const ModelOptions& options) {
+  if (!options.model.empty()) return options.model;
+  const char* variable = std::getenv("TEXTVEC_MODEL");
+  if (variable != nullptr && *variable != '\0') return variable;
+  return std::string(hub::kDefaultModel);
+}
+
+int run_info(const InfoCommand& command) {
+  const auto engine = Engine::load(model_name(command.model), command.model.load);
+  if (!engine) return fail(engine.error());
+  const ModelInfo& info = engine->info();
+  return print(command.json ? info_json(info) : info_table(info));
+}
+
+}  // namespace textvec::cli

@@ -1,0 +1,35 @@
+// In: SIGINT and SIGTERM. Out: a stop token, and a file descriptor that wakes whoever waits.
+#pragma once
+
+#include <atomic>
+#include <csignal>
+#include <stop_token>
+#include <thread>
+
+namespace textvec::cli {
+
+// While it lives, the first signal requests a stop and the second ends the process at once.
+// Make it before any other thread: they inherit the mask that keeps the signals from them.
+class Interrupt {
+ public:
+  Interrupt();
+  ~Interrupt();
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+
+  std::stop_token token() const { return source_.get_token(); }
+  // Readable from the first signal on; for poll().
+  int wake_descriptor() const noexcept { return pipe_[0]; }
+
+ private:
+  void wait_for_signals();
+
+  sigset_t signals_{};
+  sigset_t mask_before_{};
+  int pipe_[2] = {-1, -1};
+  std::stop_source source_{};
+  std::atomic<bool> closing_{false};
+  std::thread thread_{};  // last: it uses everything above
+};
+
+}  // namespace textvec::cli

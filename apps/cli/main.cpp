@@ -1,0 +1,333 @@
+// In: the command line. Out: one struct of options, given to its command; the exit code.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <initializer_list>
+#include <iostream>
+#include <iterator>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "commands.h"
+#include "exit_code.h"
+#include "hub/locate.h"
+#include "textvec/embeddings.h"
+#include "textvec/version.h"
+
+namespace textvec::cli {
+namespace {
+
+constexpr const char* kExitCodes =
+    "Data goes to standard output, everything else to standard error. Exit codes:\n"
+    "  0 done                        3 model missing or bad\n"
+    "  1 a check failed              4 provider, runtime, or the output cannot be written\n"
+    "  2 the caller's mistake        5 out of time or overloaded\n"
+    "  130 interrupted (Ctrl-C, SIGTERM); a second signal ends the process at once\n"
+    "`textvec COMMAND --help` lists a command's options.";
+
+std::string quoted(const std::string& text) { return "\"" + text + "\""; }
+
+// An option that takes one of a few names.
+template <class Value, class Target>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Target& target,
+                        std::vector<std::pair<std::string, Value>> choices,
+                        const std::string& help) {
+  std::string names;
+  for (const auto& choice : choices) names += (names.empty() ? "" : "|") + choice.first;
+  const auto check = [choices, names](const std::string& given) {
+    for (const auto& choice : choices) {
+      if (choice.first == given) return std::string();
+    }
+    return "takes " + names + ", not " + quoted(given);
+  };
+  const auto store = [choices = std::move(choices), &target](const std::string& given) {
+    for (const auto& [choice, value] : choices) {
+      if (choice == given) target = value;
+    }
+  };
+  return app.add_option_function<std::string>(name, store, help)
+      ->check(CLI::Validator(check, "", "choice"))
+      ->type_name(names);
+}
+
+template <class Enum>
+std::vector<std::pair<std::string, Enum>> named(std::initializer_list<Enum> values) {
+  std::vector<std::pair<std::string, Enum>> choices;
+  for (const Enum value : values) choices.emplace_back(to_string(value), value);
+  return choices;
+}
+
+// Digits only: CLI11 itself would take "-1" for a huge number and "010" for eight.
+template <class Number>
+bool read_number(const std::string& text, Number& number) {
+  const char* end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, number);
+  return read.ec == std::errc() && read.ptr == end;
+}
+
+template <class Number, class Target>
+CLI::Option* add_number(CLI::App& app, const std::string& name, Target& target,
+                        const std::string& help) {
+  const auto check = [](const std::string& given) {
+    Number number{};
+    if (read_number(given, number)) return std::string();
+    return "takes a whole number of at most " + std::to_string(std::numeric_limits<Number>::max()) +
+           ", not " + quoted(given);
+  };
+  const auto store = [&target](const std::string& given) {
+    Number number{};
+    read_number(given, number);
+    target = number;
+  };
+  return app.add_option_function<std::string>(name, store, help)
+      ->check(CLI::Validator(check, "", "number"))
+      ->type_name("N");
+}
+
+// What stands after "--" is text, whatever it looks like; CLI11 2.1 would look for a command there.
+std::vector<std::string> take_texts_after_mark(std::vector<std::string>& arguments) {
+  const auto mark = std::find(arguments.begin(), arguments.end(), "--");
+  if (mark == arguments.end()) return {};
+  std::vector<std::string> texts(mark + 1, arguments.end());
+  arguments.erase(mark, arguments.end());
+  return texts;
+}
+
+// CLI11 takes "[a,b]" apart where a list may stand, and a text may look like that. It does not when
+// something follows the bracket, and no argument of a process holds a zero byte of its own.
+void protect(std::vector<std::string>& arguments) {
+  for (std::string& argument : arguments) {
+    if (argument.starts_with('[') && argument.ends_with(']')) argument += '\0';
+  }
+}
+
+std::string unprotected(std::string argument) {
+  if (argument.ends_with('\0')) argument.pop_back();
+  return argument;
+}
+
+template <class Target>
+CLI::Option* add_text(CLI::App& app, const std::string& name, Target& target,
+                      const std::string& type, const std::string& help) {
+  const auto store = [&target](const std::string& given) { target = unprotected(given); };
+  return app.add_option_function<std::string>(name, store, help)->type_name(type);
+}
+
+void add_model(CLI::App& app, std::string& model) {
+  add_text(app, "-m,--model", model, "M",
+           "a folder, an .onnx file, or a name in the caches\n"
+           "(default: $TEXTVEC_MODEL, else " +
+               std::string(hub::kDefaultModel) + ")");
+}
+
+void add_precision(CLI::App& app, Precision& precision) {
+  add_choice(app, "--precision", precision,
+             named({Precision::Auto, Precision::F32, Precision::F16, Precision::Int8}),
+             "of the weights (default: auto, which is f32)");
+}
+
+void add_loading(CLI::App& app, ModelOptions& options) {
+  add_model(app, options.model);
+  LoadOptions& load = options.load;
+  load.text_bytes_max = kTextBytesMax;
+  load.log = [](std::string_view line) { say(line); };
+  add_choice(
+      app, "--pooling", load.pooling,
+      named({Pooling::Cls, Pooling::Mean, Pooling::LastToken, Pooling::Max, Pooling::MeanSqrtLen}),
+      "instead of the model's own");
+  add_precision(app, load.precision);
+  add_choice(app, "--provider", load.provider,
+             named({Provider::Auto, Provider::Cpu, Provider::CoreMl, Provider::WebGpu,
+                    Provider::Cuda, Provider::OpenVino}),
+             "where it runs (default: auto)");
+  app.add_flag("--require-provider", load.require_provider,
+               "fail with exit code 4 instead of falling back to cpu");
+  add_number<unsigned>(app, "--threads", load.threads,
+                       "of one inference (default: 0, the physical cores)");
+  add_number<std::size_t>(app, "--batch-tokens", load.batch_tokens_max,
+                          "of one inference at most, padding included (default: 1024)");
+}
+
+void add_input(CLI::App& app, InputOptions& input) {
+  CLI::Option* texts =
+      app.add_option("TEXT", CLI::callback_t([](const CLI::results_t&) { return true; }),
+                     "texts; after -- also such that begin with -");
+  texts->expected(0, -1)->allow_extra_args()->type_name("");
+  app.callback([texts, &input] {
+    for (const std::string& text : texts->results()) input.texts.push_back(unprotected(text));
+  });
+  add_text(app, "-i,--input", input.file, "FILE|-",
+           "a text a line; of .jsonl, a field of the object in each line\n"
+           "(default without TEXT: standard input)");
+  add_choice<std::string>(app, "--input-format", input.format, {{"txt", "txt"}, {"jsonl", "jsonl"}},
+                          "(default: jsonl with --field or a .jsonl file, else txt)");
+  add_text(app, "--field", input.field, "NAME", "of jsonl input (default: text)");
+  add_number<std::size_t>(app, "--skip", input.skip,
+                          "leave out the first N texts, to continue an interrupted run");
+}
+
+void add_text_options(CLI::App& app, EmbedOptions& embed) {
+  add_choice<Role>(app, "--role", embed.role,
+                   {{"query", Role::Query}, {"document", Role::Document}},
+                   "puts the model's prompt for it before each text");
+  add_text(app, "--prompt", embed.prompt, "NAME", "one of the model's prompts, see textvec info");
+  add_text(app, "--instruction", embed.instruction, "TEXT", "the task, for instruction models");
+  add_choice<TooLong>(app, "--too-long", embed.too_long,
+                      {{"truncate", TooLong::Truncate}, {"refuse", TooLong::Refuse}},
+                      "what happens to a text above the model's limit (default: truncate)");
+  add_choice<TruncationSide>(app, "--truncate-side", embed.truncation_side,
+                             {{"right", TruncationSide::Right}, {"left", TruncationSide::Left}},
+                             "where tokens are cut off (default: right)");
+}
+
+void add_timeout(CLI::App& app, std::optional<double>& seconds) {
+  constexpr double kSecondsMax = 1e8;  // three years
+  app.add_option_function<double>(
+         "--timeout", [&seconds](const double& given) { seconds = given; },
+         "fail with exit code 5 when the run takes longer (default: no limit)")
+      ->check(CLI::Range(0.001, kSecondsMax))
+      ->type_name("SECONDS");
+}
+
+void add_embed(CLI::App& app, EmbedCommand& command) {
+  add_input(app, command.input);
+  add_text(app, "-o,--output", command.output, "FILE", "(default: standard output)");
+  add_choice<OutputFormat>(
+      app, "-f,--format", command.format,
+      {{"jsonl", OutputFormat::Jsonl}, {"npy", OutputFormat::Npy}, {"csv", OutputFormat::Csv}},
+      "(default: npy or csv when FILE ends so, else jsonl)");
+  add_text_options(app, command.embed);
+  add_number<std::size_t>(app, "--dimensions", command.embed.dimensions,
+                          "cut vectors to their first N components");
+  app.add_flag_callback(
+      "--no-normalize", [&command] { command.embed.normalize = false; },
+      "leave vectors as long as they are (default: length 1)");
+  add_timeout(app, command.timeout_seconds);
+  add_loading(app, command.model);
+  app.footer(
+      "jsonl: {\"index\":0,\"tokens\":5,\"truncated\":false,\"embedding\":[...]}, or with "
+      "\"error\"\n"
+      "for a text that has no vector; the others go on, and the exit code is the first bad\n"
+      "text's. npy: float32 [texts, dimension]. csv: a row of components a text, no header.\n"
+      "npy and csv end at a bad text. A text takes at most 1,048,576 bytes.\n\n"
+      "Examples:\n"
+      "  textvec embed \"What is a vector?\"\n"
+      "  textvec embed --input corpus.jsonl --field body --output corpus.npy");
+}
+
+void add_tokenize(CLI::App& app, TokenizeCommand& command) {
+  add_input(app, command.input);
+  add_text(app, "-o,--output", command.output, "FILE", "(default: standard output)");
+  add_text_options(app, command.embed);
+  add_model(app, command.model.model);
+  command.model.load.text_bytes_max = kTextBytesMax;
+  app.footer(
+      "Prints {\"index\":0,\"ids\":[...]} a text: what the model sees, prompt, special tokens and\n"
+      "truncation included.\n\nExample:\n  textvec tokenize \"Hello, world\"");
+}
+
+void add_info(CLI::App& app, InfoCommand& command) {
+  app.add_flag("--json", command.json, "one JSON object instead of a table");
+  add_loading(app, command.model);
+  app.footer("Example:\n  textvec info --json");
+}
+
+void add_compile(CLI::App& app, CompileCommand& command) {
+  add_choice<std::string>(app, "--target", command.target,
+                          {{"fused", "fused"}, {"static", "static"}},
+                          "what the graph is written for (default: fused)");
+  add_precision(app, command.precision);
+  app.add_option("--bucket", command.buckets, "a shape of a static graph; may be given many times")
+      ->type_name("TEXTSxTOKENS")
+      ->expected(1)
+      ->take_all();
+  add_text(app, "-o,--output", command.output, "FOLDER", "gets model.onnx and model.onnx.data")
+      ->required();
+  add_model(app, command.model);
+  app.footer("Example:\n  textvec compile --target fused --output compiled");
+}
+
+void add_doctor(CLI::App& app, DoctorCommand& command) {
+  app.add_flag("--json", command.json, "one JSON object instead of a table");
+  add_loading(app, command.model);
+  app.footer(
+      "Embeds a sentence with the model; exit code 1 when that or another check fails. Makes the\n"
+      "cache folder when it is missing.\n\nExample:\n  textvec doctor");
+}
+
+// A closed standard stream would give its number to the next file that is opened, and our output
+// would go there. These stand-ins fail on use instead.
+void keep_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(descriptor, F_GETFD) >= 0) continue;
+    if (open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) return;
+  }
+}
+
+struct Commands {
+  EmbedCommand embed{};
+  TokenizeCommand tokenize{};
+  InfoCommand info{};
+  CompileCommand compile{};
+  DoctorCommand doctor{};
+};
+
+void add_commands(CLI::App& app, Commands& commands) {
+  app.get_formatter()->column_width(36);
+  app.set_version_flag("--version", std::string("textvec " TEXTVEC_VERSION), "print the version");
+  app.set_help_flag("-h,--help", "print this help");
+  app.require_subcommand(1);  // with a maximum, or a text named "info" would be a command
+  app.footer(kExitCodes);
+  add_embed(*app.add_subcommand("embed", "a vector per text"), commands.embed);
+  add_tokenize(*app.add_subcommand("tokenize", "the token ids of each text"), commands.tokenize);
+  add_info(*app.add_subcommand("info", "what the model is and how it runs"), commands.info);
+  add_compile(*app.add_subcommand("compile", "writes the model's graph as an ONNX file"),
+              commands.compile);
+  add_doctor(*app.add_subcommand("doctor", "checks machine, runtime, cache and model"),
+             commands.doctor);
+}
+
+int run_command(const std::string& name, Commands& commands, std::vector<std::string> more_texts) {
+  if (name == "embed" || name == "tokenize") {
+    auto& texts = (name == "embed" ? commands.embed.input : commands.tokenize.input).texts;
+    std::move(more_texts.begin(), more_texts.end(), std::back_inserter(texts));
+    return name == "embed" ? run_embed(commands.embed) : run_tokenize(commands.tokenize);
+  }
+  if (!more_texts.empty()) {
+    return fail({ErrorCode::InvalidArgument, name + " takes no texts after --"});
+  }
+  if (name == "info") return run_info(commands.info);
+  if (name == "compile") return run_compile(commands.compile);
+  return run_doctor(commands.doctor);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Turns text into vectors, on this machine.", "textvec");
+  Commands commands;
+  add_commands(app, commands);
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  std::vector<std::string> more_texts = take_texts_after_mark(arguments);
+  protect(arguments);
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error, std::cout, std::cerr);
+    return code == 0 ? kDone : kCallersMistake;  // --help and --version are no mistakes
+  }
+  return run_command(app.get_subcommands().front()->get_name(), commands, std::move(more_texts));
+}
+
+}  // namespace
+}  // namespace textvec::cli
+
+int main(int argc, char** argv) {
+  textvec::cli::keep_standard_descriptors();
+  return textvec::cli::run(argc, argv);
+}

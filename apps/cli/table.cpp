@@ -1,0 +1,45 @@
+// In: labels and values. Out: an aligned table for people to read. See table.h.
+#include "table.h"
+
+#include <algorithm>
+
+#include "json_object.h"
+
+namespace textvec::cli {
+
+Table& Table::row(std::string label, std::string value) {
+  rows_.emplace_back(std::move(label), std::move(value));
+  return *this;
+}
+
+std::string Table::text() const {
+  std::size_t width = 0;
+  for (const auto& [label, value] : rows_) width = std::max(width, label.size());
+  std::string text;
+  for (const auto& [label, value] : rows_) {
+    text += label + std::string(width - label.size() + 2, ' ') + value + "\n";
+  }
+  return text;
+}
+
+void add_placement(Table& table, const std::vector<ProviderPlacement>& placement) {
+  for (const ProviderPlacement& part : placement) {
+    table.row("placement", part.provider + ": " + std::to_string(part.nodes) + " nodes in " +
+                               std::to_string(part.partitions) +
+                               (part.partitions == 1 ? " partition" : " partitions"));
+  }
+}
+
+std::string placement_json(const std::vector<ProviderPlacement>& placement) {
+  std::vector<std::string> parts;
+  for (const ProviderPlacement& part : placement) {
+    JsonObject json;
+    json.string("provider", part.provider)
+        .integer("nodes", part.nodes)
+        .integer("partitions", part.partitions);
+    parts.push_back(json.text());
+  }
+  return json_array(parts);
+}
+
+}  // namespace textvec::cli

@@ -1,0 +1,82 @@
+// What comes out: vectors, a description of the loaded model, its health.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "textvec/options.h"
+#include "textvec/result.h"
+
+namespace textvec {
+
+// One vector per text, in the order given; row-major, one allocation.
+struct Embeddings {
+  std::vector<float> values{};  // [rows, dimension]
+  std::size_t dimension = 0;
+  std::vector<std::uint32_t> tokens{};    // per text, special tokens included, after truncation
+  std::vector<std::uint8_t> truncated{};  // per text: 1 when tokens were cut off
+  // With BadText::Report: one error per text that has no vector, ascending by Error::text.
+  // The values of such a row are zero.
+  std::vector<Error> failures{};
+
+  std::size_t rows() const noexcept { return tokens.size(); }
+  std::span<const float> row(std::size_t index) const noexcept {
+    return {values.data() + index * dimension, dimension};
+  }
+};
+
+// Where the graph that runs came from.
+enum class GraphPath : std::uint8_t {
+  Fused,   // compiled by textvec from the weights, for processors and flexible accelerators
+  Static,  // compiled by textvec with fixed shapes
+  AsIs,    // the ONNX file that came with the model
+};
+
+struct ProviderPlacement {
+  std::string provider{};      // ONNX Runtime's name: "CPUExecutionProvider"
+  std::size_t nodes = 0;       // after ONNX Runtime's own optimisation
+  std::size_t partitions = 0;  // subgraphs handed over in one piece
+};
+
+struct ModelInfo {
+  std::string name{};
+  std::string folder{};
+  std::string architecture{};  // config.json's model_type, or "onnx"
+  std::size_t dimension = 0;   // native, before any cut
+  std::size_t tokens_max = 0;  // special tokens included
+  std::size_t vocabulary_size = 0;
+  Pooling pooling = Pooling::Mean;  // never FromModel
+  bool pooled_by_graph = false;     // the ONNX file pools itself; `pooling` was not used
+  std::map<std::string, std::string> prompts{};
+  std::string default_prompt{};  // a key of prompts, or empty
+  std::string similarity{};      // "cosine" unless the model names another
+  GraphPath path = GraphPath::Fused;
+  std::string graph_file{};              // the ONNX file that runs; empty: built in memory
+  Precision precision = Precision::F32;  // never Auto; of an as-is file: F32, whatever it holds
+  Provider provider_wanted = Provider::Auto;
+  Provider provider = Provider::Cpu;  // never Auto
+  std::string provider_note{};        // empty, or why the wanted provider was not used
+  std::vector<ProviderPlacement> placement{};
+  unsigned threads = 0;
+  std::size_t batch_tokens_max = 0;
+  std::string runtime{};             // "ONNX Runtime 1.32.0"
+  std::vector<std::string> notes{};  // what was assumed or corrected while loading
+};
+
+struct Health {
+  std::chrono::microseconds latency{};  // of one short text through the whole pipeline
+  std::size_t texts_queued = 0;         // before that text
+};
+
+// Names as in the command line, the C API and model files.
+TEXTVEC_EXPORT std::string_view to_string(Provider provider) noexcept;    // "cpu"
+TEXTVEC_EXPORT std::string_view to_string(Precision precision) noexcept;  // "f32"
+TEXTVEC_EXPORT std::string_view to_string(Pooling pooling) noexcept;      // "last-token"
+TEXTVEC_EXPORT std::string_view to_string(GraphPath path) noexcept;       // "as-is"
+
+}  // namespace textvec

@@ -1,0 +1,69 @@
+// Start here. An Engine is a loaded embedding model:
+//
+//   auto engine = textvec::Engine::load("sentence-transformers/all-MiniLM-L6-v2");
+//   if (!engine) return fail(engine.error().message);
+//   auto vectors = engine->embed("hello");
+//   if (!vectors) return fail(vectors.error().message);
+//   use(vectors->row(0));  // 384 floats of length 1
+#pragma once
+
+#include <future>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "textvec/embeddings.h"
+#include "textvec/export.h"
+#include "textvec/options.h"
+#include "textvec/result.h"
+
+namespace textvec {
+
+// Immutable after load(); every const member may be called from any thread at the same time.
+// The destructor finishes the batch in flight and fails what still waits with Cancelled.
+class TEXTVEC_EXPORT Engine {
+ public:
+  // `model` is a folder (sentence-transformers layout, or an ONNX file beside a tokenizer.json),
+  // an .onnx file, or a name such as "sentence-transformers/all-MiniLM-L6-v2" that textvec's cache
+  // or the Hugging Face cache holds. Reads, compiles if need be, and starts the runtime.
+  // Errors: NotFound, BadModel, Unsupported, InvalidArgument, Provider, Internal.
+  static Result<Engine> load(std::string_view model, LoadOptions options = {});
+
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+  ~Engine();
+
+  // Blocks until the vectors are ready. Concurrent calls share batches. Borrows its texts (UTF-8)
+  // for the call only. Waits for room in the queue, so any number of texts may be given.
+  // Errors: InvalidArgument, InputTooLong, NonFinite (with Error::text), TimedOut, Cancelled,
+  // Unsupported, Internal.
+  Result<Embeddings> embed(std::string_view text, const EmbedOptions& options = {}) const;
+  Result<Embeddings> embed(std::span<const std::string> texts,
+                           const EmbedOptions& options = {}) const;
+  Result<Embeddings> embed(std::span<const std::string_view> texts,
+                           const EmbedOptions& options = {}) const;
+
+  // The same without waiting for the vectors: tokenises on the calling thread, queues, returns.
+  // Owns its texts. Never waits for room: Overloaded when the queue is full; InvalidArgument when
+  // the texts alone are more than LoadOptions::queue_texts_max.
+  std::future<Result<Embeddings>> submit(std::vector<std::string> texts,
+                                         EmbedOptions options = {}) const;
+
+  // The token ids the model would see, prompt, special tokens and truncation included.
+  Result<std::vector<std::vector<std::uint32_t>>> tokenize(std::span<const std::string> texts,
+                                                           const EmbedOptions& options = {}) const;
+
+  const ModelInfo& info() const noexcept;
+
+  // Embeds one short text for real and checks the vector. Fails with TimedOut after `limit`.
+  Result<Health> health(std::chrono::milliseconds limit = std::chrono::seconds(10)) const;
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace textvec

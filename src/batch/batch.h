@@ -1,0 +1,40 @@
+// In: token ids of some texts. Out: one inference: a right-padded matrix.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace textvec::batch {
+
+// One text, ready to run.
+struct Text {
+  std::vector<std::uint32_t> ids{};
+  std::vector<std::uint32_t> type_ids{};  // empty: all 0
+  std::size_t pool_begin = 0;             // first token that pooling looks at
+};
+
+// rows x length, row-major, padded on the right.
+struct Batch {
+  std::size_t rows = 0;
+  std::size_t length = 0;
+  std::vector<std::int64_t> ids{};
+  std::vector<std::int64_t> mask{};  // 1: token, 0: padding
+  std::vector<std::int64_t> type_ids{};
+  std::vector<std::size_t> lengths{};      // per row, without padding
+  std::vector<std::size_t> pool_begins{};  // per row
+};
+
+Batch make_batch(std::span<const Text* const> texts, std::int64_t pad_token_id);
+
+struct PlanLimits {
+  std::size_t tokens_max = 1024;  // rows x longest row
+};
+
+// Splits texts of these lengths into batches, shortest first: every index exactly once, each batch
+// within tokens_max unless it is one text alone.
+std::vector<std::vector<std::size_t>> plan(std::span<const std::size_t> lengths,
+                                           const PlanLimits& limits);
+
+}  // namespace textvec::batch

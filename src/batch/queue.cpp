@@ -1,0 +1,96 @@
+// In: jobs. Out: their texts in order of arrival. See queue.h.
+#include "batch/queue.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace textvec::batch {
+namespace {
+
+Error closed_error() { return {ErrorCode::Cancelled, "the engine is closing"}; }
+
+}  // namespace
+
+bool Queue::has_room(std::size_t texts) const noexcept {
+  return texts_waiting_ == 0 || texts <= texts_max_ - std::min(texts_max_, texts_waiting_);
+}
+
+void Queue::add(std::shared_ptr<Job> job) {
+  const std::size_t texts = job->texts.size();
+  entries_.push_back({std::move(job), 0});
+  texts_waiting_ += texts;
+  changed_.notify_all();
+}
+
+Result<void> Queue::push(std::shared_ptr<Job> job) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return closed_error();
+  if (job->texts.empty()) return {};
+  if (!has_room(job->texts.size())) {
+    return Error{ErrorCode::Overloaded, "the queue holds " + std::to_string(texts_waiting_) +
+                                            " texts and takes " + std::to_string(texts_max_) +
+                                            "; " + std::to_string(job->texts.size()) +
+                                            " more do not fit: retry later"};
+  }
+  add(std::move(job));
+  return {};
+}
+
+Result<void> Queue::push_when_room(std::shared_ptr<Job> job) {
+  std::unique_lock lock(mutex_);
+  const std::size_t texts = job->texts.size();
+  if (texts == 0) return {};
+  const auto ready = [&] { return closed_ || has_room(texts); };
+  bool in_time = true;
+  if (job->deadline == Deadline::max()) {  // wait_until overflows on some clocks
+    changed_.wait(lock, job->stop, ready);
+  } else {
+    in_time = changed_.wait_until(lock, job->stop, job->deadline, ready);
+  }
+  if (closed_) return closed_error();
+  if (job->stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
+  if (!in_time) return Error{ErrorCode::TimedOut, "the deadline passed while the queue was full"};
+  add(std::move(job));
+  return {};
+}
+
+std::vector<Item> Queue::take(std::size_t tokens_max) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return closed_ || !entries_.empty(); });
+  std::vector<Item> items;
+  std::size_t tokens = 0;
+  while (!entries_.empty()) {
+    Entry& entry = entries_.front();
+    const std::size_t length = entry.job->texts[entry.next].ids.size();
+    if (!items.empty() && tokens + length > tokens_max) break;
+    tokens += length;
+    items.push_back({entry.job, entry.next});
+    if (++entry.next == entry.job->texts.size()) entries_.pop_front();
+  }
+  texts_waiting_ -= items.size();
+  changed_.notify_all();
+  return items;
+}
+
+std::vector<Item> Queue::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  std::vector<Item> items;
+  for (const Entry& entry : entries_) {
+    for (std::size_t text = entry.next; text < entry.job->texts.size(); ++text) {
+      items.push_back({entry.job, text});
+    }
+  }
+  entries_.clear();
+  texts_waiting_ = 0;
+  changed_.notify_all();
+  return items;
+}
+
+std::size_t Queue::texts_waiting() const {
+  const std::lock_guard lock(mutex_);
+  return texts_waiting_;
+}
+
+}  // namespace textvec::batch

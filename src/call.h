@@ -1,0 +1,57 @@
+// In: the texts of one call and its options. Out: a batch::Job that gathers their vectors into one
+// Embeddings, and a future for it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <future>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "batch/queue.h"
+#include "textvec/embeddings.h"
+#include "textvec/options.h"
+
+namespace textvec {
+
+class Call final : public batch::Job {
+ public:
+  // For `rows` texts, which are then added or refused one by one; `first_text` is the index of the
+  // first in the caller's list.
+  Call(std::size_t rows, std::size_t first_text, std::size_t dimension,
+       const EmbedOptions& options);
+
+  // Before the job is queued, on one thread:
+  void add(std::size_t row, batch::Text text, bool truncated);
+  // With BadText::FailCall the first refusal fails the call.
+  void refuse(std::size_t row, Error error);
+  // Nothing is left to wait for: every text was refused, or one refusal failed the call.
+  bool settled() const noexcept { return texts.empty() || abandoned(); }
+  // Fails what cannot be queued, or answers a call that is settled. No more finish() afterwards.
+  void close_early(std::optional<Error> error);
+
+  std::future<Result<Embeddings>> future() { return promise_.get_future(); }
+
+  void finish(std::size_t text, Result<std::span<const float>> vector) override;
+  bool abandoned() const noexcept override { return failed_.load(std::memory_order_relaxed); }
+
+ private:
+  void fail_row(std::size_t row, Error error);
+  void answer();
+
+  const std::size_t first_text_;
+  const bool normalize_;
+  const bool report_;
+  std::vector<std::size_t> rows_of_texts_{};  // texts[i] is row rows_of_texts_[i]
+  std::promise<Result<Embeddings>> promise_{};
+
+  std::mutex mutex_{};
+  Embeddings embeddings_{};
+  std::optional<Error> error_{};  // of the call
+  std::size_t unfinished_ = 0;
+  std::atomic<bool> failed_{false};
+};
+
+}  // namespace textvec

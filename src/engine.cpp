@@ -1,0 +1,274 @@
+// The public API: a text's way, a line per stage. text -> prompt -> tokens -> queue -> (worker:
+// batch, session, pooling) -> vector.
+#include "textvec/engine.h"
+
+#include <algorithm>
+#include <deque>
+#include <string>
+#include <utility>
+
+#include "batch/queue.h"
+#include "call.h"
+#include "load.h"
+#include "worker.h"
+
+namespace textvec {
+namespace {
+
+// A blocking call hands its texts over in windows, two of them at a time, so that any number of
+// texts needs room for a few thousand tokenised ones only.
+constexpr std::size_t kWindowTexts = 1024;
+
+constexpr std::string_view kInstructionStart = "Instruct: ";
+constexpr std::string_view kInstructionEnd = "\nQuery:";
+
+std::string known_prompts(const ModelInfo& info) {
+  if (info.prompts.empty()) return "the model has no prompts";
+  std::string names;
+  for (const auto& [name, text] : info.prompts) names += (names.empty() ? "" : ", ") + name;
+  return "the model has " + names;
+}
+
+// The prompts that sentence-transformers' encode_query and encode_document look for, in its order.
+std::string prompt_of_role(const ModelInfo& info, Role role) {
+  static const std::vector<std::string> query{"query"};
+  static const std::vector<std::string> document{"document", "passage", "corpus"};
+  for (const std::string& name : role == Role::Query ? query : document) {
+    const auto found = info.prompts.find(name);
+    if (found != info.prompts.end()) return found->second;
+  }
+  return {};
+}
+
+Result<std::string> instruction_prompt(const ModelInfo& info, const std::string& instruction) {
+  const std::string query = prompt_of_role(info, Role::Query);
+  const std::size_t end = query.find(kInstructionEnd);
+  if (!query.starts_with(kInstructionStart) || end == std::string::npos) {
+    return Error{
+        ErrorCode::Unsupported,
+        "instruction: the model has no query prompt of the form \"Instruct: ...\\nQuery:\""};
+  }
+  return std::string(kInstructionStart) + instruction + query.substr(end);
+}
+
+Result<std::string> choose_prompt(const ModelInfo& info, const EmbedOptions& options) {
+  const int choices = int{options.role != Role::Unspecified} + int{options.prompt.has_value()};
+  if (choices > 1 || (options.instruction && (options.prompt || options.role == Role::Document))) {
+    return Error{ErrorCode::InvalidArgument,
+                 "give one of role, prompt and instruction; an instruction goes with queries only"};
+  }
+  if (options.instruction) return instruction_prompt(info, *options.instruction);
+  if (options.role != Role::Unspecified) return prompt_of_role(info, options.role);
+  const std::string& name = options.prompt ? *options.prompt : info.default_prompt;
+  if (name.empty() && !options.prompt) return std::string();
+  const auto found = info.prompts.find(name);
+  if (found == info.prompts.end()) {
+    return Error{ErrorCode::InvalidArgument,
+                 "unknown prompt \"" + name + "\"; " + known_prompts(info)};
+  }
+  return found->second;
+}
+
+template <class T>
+std::future<Result<T>> ready_future(Result<T> result) {
+  std::promise<Result<T>> promise;
+  promise.set_value(std::move(result));
+  return promise.get_future();
+}
+
+void append(Embeddings& all, Embeddings part) {
+  all.dimension = part.dimension;
+  all.values.insert(all.values.end(), part.values.begin(), part.values.end());
+  all.tokens.insert(all.tokens.end(), part.tokens.begin(), part.tokens.end());
+  all.truncated.insert(all.truncated.end(), part.truncated.begin(), part.truncated.end());
+  std::move(part.failures.begin(), part.failures.end(), std::back_inserter(all.failures));
+}
+
+}  // namespace
+
+struct Engine::Impl {
+  Impl(LoadedModel loaded, const LoadOptions& options)
+      : model(std::move(loaded)),
+        text_bytes_max(options.text_bytes_max),
+        queue_texts_max(options.queue_texts_max),
+        queue(options.queue_texts_max),
+        worker(queue, *model.session, std::move(model.dense),
+               {options.batch_tokens_max, model.info.pooling, model.width,
+                static_cast<std::int64_t>(model.spec.transformer.pad_token_id)}) {}
+
+  // What the options mean for this model, worked out once per call.
+  struct Plan {
+    std::string prompt{};
+    std::size_t pool_begin = 0;
+    std::size_t dimension = 0;
+    tokens::Limits limits{};
+  };
+
+  Result<Plan> plan(const EmbedOptions& options) const {
+    Plan plan;
+    auto prompt = choose_prompt(model.info, options);
+    if (!prompt) return prompt.error();
+    plan.prompt = std::move(*prompt);
+    if (!plan.prompt.empty() && !model.spec.pool_prompt) {
+      const auto tokens = model.tokenizer.prefix_tokens(plan.prompt);
+      if (!tokens) return tokens.error();
+      plan.pool_begin = *tokens;
+    }
+    plan.dimension = options.dimensions.value_or(model.info.dimension);
+    if (plan.dimension < 1 || plan.dimension > model.info.dimension) {
+      return Error{ErrorCode::InvalidArgument, "dimensions is " + std::to_string(plan.dimension) +
+                                                   "; the model takes 1 to " +
+                                                   std::to_string(model.info.dimension)};
+    }
+    plan.limits = {model.info.tokens_max, options.too_long, options.truncation_side,
+                   text_bytes_max};
+    return plan;
+  }
+
+  Result<tokens::Encoding> encode(const Plan& plan, std::string_view text) const {
+    if (plan.prompt.empty()) return model.tokenizer.encode(text, plan.limits);
+    return model.tokenizer.encode(plan.prompt + std::string(text), plan.limits);
+  }
+
+  template <class Text>
+  std::shared_ptr<Call> make_call(const Plan& plan, std::span<const Text> texts,
+                                  std::size_t first_text, const EmbedOptions& options) const {
+    auto call = std::make_shared<Call>(texts.size(), first_text, plan.dimension, options);
+    for (std::size_t row = 0; row < texts.size() && !call->abandoned(); ++row) {
+      auto encoding = encode(plan, texts[row]);
+      if (!encoding) {
+        call->refuse(row, std::move(encoding).error());
+        continue;
+      }
+      batch::Text text{std::move(encoding->ids), std::move(encoding->type_ids), 0};
+      // A text that truncation shortened to its prompt is pooled over what is left of it.
+      text.pool_begin = std::min(plan.pool_begin, text.ids.empty() ? 0 : text.ids.size() - 1);
+      call->add(row, std::move(text), encoding->truncated);
+    }
+    return call;
+  }
+
+  std::future<Result<Embeddings>> enqueue(const std::shared_ptr<Call>& call, bool wait) const {
+    auto future = call->future();
+    if (call->settled()) {
+      call->close_early(std::nullopt);
+      return future;
+    }
+    auto queued = wait ? queue.push_when_room(call) : queue.push(call);
+    if (!queued) call->close_early(std::move(queued).error());
+    return future;
+  }
+
+  template <class Text>
+  Result<Embeddings> embed(std::span<const Text> texts, const EmbedOptions& options) const {
+    const auto plan = this->plan(options);
+    if (!plan) return plan.error();
+    Embeddings all;
+    all.dimension = plan->dimension;
+    std::deque<std::future<Result<Embeddings>>> running;
+    std::optional<Error> error;
+    const auto collect = [&] {
+      auto part = running.front().get();
+      running.pop_front();
+      if (part && !error) append(all, std::move(*part));
+      if (!part && !error) error = std::move(part).error();
+    };
+    for (std::size_t begin = 0; begin < texts.size() && !error; begin += kWindowTexts) {
+      const auto window = texts.subspan(begin, std::min(kWindowTexts, texts.size() - begin));
+      running.push_back(enqueue(make_call(*plan, window, begin, options), true));
+      if (running.size() == 2) collect();
+    }
+    while (!running.empty()) collect();
+    if (error) return std::move(*error);
+    return all;
+  }
+
+  LoadedModel model;
+  const std::size_t text_bytes_max;
+  const std::size_t queue_texts_max;
+  mutable batch::Queue queue;
+  Worker worker;  // last: it stops before what it uses is gone
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine::~Engine() = default;
+
+Result<Engine> Engine::load(std::string_view model, LoadOptions options) {
+  auto loaded = load_model(model, options);
+  if (!loaded) return loaded.error();
+  return Engine(std::make_unique<Impl>(std::move(*loaded), options));
+}
+
+Result<Embeddings> Engine::embed(std::string_view text, const EmbedOptions& options) const {
+  return impl_->embed(std::span<const std::string_view>(&text, 1), options);
+}
+
+Result<Embeddings> Engine::embed(std::span<const std::string> texts,
+                                 const EmbedOptions& options) const {
+  return impl_->embed(texts, options);
+}
+
+Result<Embeddings> Engine::embed(std::span<const std::string_view> texts,
+                                 const EmbedOptions& options) const {
+  return impl_->embed(texts, options);
+}
+
+std::future<Result<Embeddings>> Engine::submit(std::vector<std::string> texts,
+                                               EmbedOptions options) const {
+  if (texts.size() > impl_->queue_texts_max) {
+    return ready_future<Embeddings>(
+        Error{ErrorCode::InvalidArgument, std::to_string(texts.size()) +
+                                              " texts; submit() takes at most " +
+                                              std::to_string(impl_->queue_texts_max)});
+  }
+  const auto plan = impl_->plan(options);
+  if (!plan) return ready_future<Embeddings>(plan.error());
+  return impl_->enqueue(impl_->make_call(*plan, std::span<const std::string>(texts), 0, options),
+                        false);
+}
+
+Result<std::vector<std::vector<std::uint32_t>>> Engine::tokenize(
+    std::span<const std::string> texts, const EmbedOptions& options) const {
+  const auto plan = impl_->plan(options);
+  if (!plan) return plan.error();
+  std::vector<std::vector<std::uint32_t>> ids;
+  ids.reserve(texts.size());
+  for (std::size_t text = 0; text < texts.size(); ++text) {
+    auto encoding = impl_->encode(*plan, texts[text]);
+    if (!encoding) {
+      Error error = std::move(encoding).error();
+      error.text = text;
+      return error;
+    }
+    ids.push_back(std::move(encoding->ids));
+  }
+  return ids;
+}
+
+const ModelInfo& Engine::info() const noexcept { return impl_->model.info; }
+
+Result<Health> Engine::health(std::chrono::milliseconds limit) const {
+  Health health;
+  health.texts_queued = impl_->queue.texts_waiting();
+  EmbedOptions options;
+  const auto begin = std::chrono::steady_clock::now();
+  options.deadline = begin + limit;
+  const std::string text = "health";
+  const auto plan = impl_->plan(options);
+  if (!plan) return plan.error();
+  auto answer = impl_->enqueue(
+      impl_->make_call(*plan, std::span<const std::string>(&text, 1), 0, options), false);
+  if (answer.wait_until(options.deadline) != std::future_status::ready) {
+    return Error{ErrorCode::TimedOut,
+                 "no vector came within " + std::to_string(limit.count()) + " ms"};
+  }
+  const auto vector = answer.get();
+  if (!vector) return vector.error();
+  health.latency = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - begin);
+  return health;
+}
+
+}  // namespace textvec

@@ -1,0 +1,217 @@
+// In: a key and a writer. Out: a folder that holds the graph, whole or not at all. See cache.h.
+#include "graph/cache.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+#include <vector>
+
+#include "model/hash.h"
+#include "model/json.h"
+
+namespace textvec::graph {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kManifestName = "manifest.json";
+constexpr std::chrono::hours kLeftoverAge{24};
+
+std::optional<std::string> read_text(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) return std::nullopt;
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return std::move(text).str();
+}
+
+// A sibling that no other process and no other thread has.
+fs::path temporary_beside(const fs::path& path) {
+  static std::atomic<unsigned> counter{0};
+  fs::path temporary = path;
+  temporary += ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  return temporary;
+}
+
+bool write_text(const fs::path& file, const std::string& text) {
+  const fs::path temporary = temporary_beside(file);
+  std::error_code error;
+  {
+    std::ofstream stream(temporary, std::ios::binary);
+    stream << text;
+    stream.close();
+    if (!stream) {
+      fs::remove(temporary, error);
+      return false;
+    }
+  }
+  fs::rename(temporary, file, error);
+  if (error) fs::remove(temporary, error);
+  return !error;
+}
+
+// Changes whenever the file's content can have changed.
+std::optional<std::string> stamp(const fs::path& file) {
+  struct stat status{};
+  if (::stat(file.c_str(), &status) != 0) return std::nullopt;
+#ifdef __APPLE__
+  const auto& modified = status.st_mtimespec;
+#else
+  const auto& modified = status.st_mtim;
+#endif
+  return std::to_string(status.st_dev) + " " + std::to_string(status.st_ino) + " " +
+         std::to_string(status.st_size) + " " + std::to_string(modified.tv_sec) + "." +
+         std::to_string(modified.tv_nsec);
+}
+
+std::string sha256_text(std::string_view text) {
+  model::Sha256 hash;
+  hash.update(text);
+  return hash.finish();
+}
+
+std::string manifest_text(const WrittenFiles& files) {
+  return "{\"model_sha256\":\"" + files.model_sha256 + "\",\"data_sha256\":\"" + files.data_sha256 +
+         "\",\"data_bytes\":" + std::to_string(files.data_bytes) + "}\n";
+}
+
+std::optional<WrittenFiles> read_manifest(const fs::path& file) {
+  const auto json = model::read_json_file(file, 1U << 16);
+  if (!json) return std::nullopt;
+  const model::JsonReader reader(*json, kManifestName);
+  const auto model_sha256 = reader.string("model_sha256");
+  const auto data_sha256 = reader.string("data_sha256");
+  const auto data_bytes = reader.size("data_bytes", 0, std::size_t{1} << 50);
+  if (!model_sha256 || !data_sha256 || !data_bytes) return std::nullopt;
+  return WrittenFiles{*model_sha256, *data_sha256, *data_bytes};
+}
+
+Error cannot_write(const fs::path& path, const std::error_code& error) {
+  return {ErrorCode::Internal, "cannot write " + path.string() + ": " + error.message()};
+}
+
+}  // namespace
+
+Result<std::string> GraphCache::file_sha256(const fs::path& file) const {
+  std::error_code error;
+  const fs::path real = fs::canonical(file, error);
+  const auto now = error ? std::nullopt : stamp(real);
+  if (!now) return Error{ErrorCode::NotFound, "no such file: " + file.string()};
+  const fs::path record = folder_ / "stamps" / sha256_text(real.string());
+  if (const auto known = read_text(record)) {
+    // One line: the stamp, a space, 64 digits.
+    if (known->size() == now->size() + 65 && known->starts_with(*now)) {
+      return known->substr(now->size() + 1);
+    }
+  }
+  auto sha256 = model::sha256_file(real);
+  if (sha256) remember(real, *sha256);
+  return sha256;
+}
+
+void GraphCache::remember(const fs::path& file, const std::string& sha256) const {
+  std::error_code error;
+  const fs::path real = fs::canonical(file, error);
+  const auto now = error ? std::nullopt : stamp(real);
+  if (!now) return;
+  fs::create_directories(folder_ / "stamps", error);
+  // Without the record the file is read once more next time: nothing else is lost.
+  write_text(folder_ / "stamps" / sha256_text(real.string()), *now + " " + sha256);
+}
+
+std::optional<fs::path> GraphCache::find(const std::string& key) const {
+  const fs::path folder = entry(key);
+  std::error_code error;
+  if (!fs::exists(folder, error)) return std::nullopt;
+  const auto manifest = read_manifest(folder / kManifestName);
+  const fs::path model = folder / kModelName;
+  const fs::path data = folder / kDataName;
+  const bool sizes_match = manifest && fs::file_size(data, error) == manifest->data_bytes && !error;
+  if (sizes_match) {
+    const auto model_sha256 = file_sha256(model);
+    const auto data_sha256 = file_sha256(data);
+    if (model_sha256 && data_sha256 && *model_sha256 == manifest->model_sha256 &&
+        *data_sha256 == manifest->data_sha256) {
+      // The manifest's time is the time of the last use, for keep_within_limit().
+      fs::last_write_time(folder / kManifestName, fs::file_time_type::clock::now(), error);
+      return model;
+    }
+  }
+  fs::remove_all(folder, error);
+  return std::nullopt;
+}
+
+Result<fs::path> GraphCache::store(const std::string& key, const Write& write) const {
+  std::error_code error;
+  fs::create_directories(folder_ / "graphs", error);
+  if (error) return cannot_write(folder_ / "graphs", error);
+  remove_leftovers();
+  const fs::path temporary = temporary_beside(entry(key));
+  fs::create_directory(temporary, error);
+  if (error) return cannot_write(temporary, error);
+
+  const auto written = write(temporary);
+  if (!written || !write_text(temporary / kManifestName, manifest_text(*written))) {
+    fs::remove_all(temporary, error);
+    if (!written) return written.error();
+    return Error{ErrorCode::Internal, "cannot write " + (temporary / kManifestName).string()};
+  }
+  fs::rename(temporary, entry(key), error);
+  if (error) {
+    // Another process was faster, which is as good, or the rename failed for a real reason.
+    const std::error_code reason = error;
+    fs::remove_all(temporary, error);
+    if (auto found = find(key)) return *found;
+    return cannot_write(entry(key), reason);
+  }
+  remember(entry(key) / kModelName, written->model_sha256);
+  remember(entry(key) / kDataName, written->data_sha256);
+  keep_within_limit(key);
+  return entry(key) / kModelName;
+}
+
+void GraphCache::remove_leftovers() const {
+  std::error_code error;
+  for (const auto& item : fs::directory_iterator(folder_ / "graphs", error)) {
+    if (item.path().filename().string().find(".tmp-") == std::string::npos) continue;
+    const auto age = fs::file_time_type::clock::now() - item.last_write_time(error);
+    if (!error && age > kLeftoverAge) fs::remove_all(item.path(), error);
+  }
+}
+
+void GraphCache::keep_within_limit(const std::string& newest_key) const {
+  struct Entry {
+    fs::file_time_type used{};
+    std::uint64_t bytes = 0;
+    fs::path path{};
+  };
+  std::error_code error;
+  std::vector<Entry> entries;
+  std::uint64_t total = 0;
+  for (const auto& item : fs::directory_iterator(folder_ / "graphs", error)) {
+    Entry entry;
+    entry.path = item.path();
+    entry.used = fs::last_write_time(item.path() / kManifestName, error);
+    if (error) continue;
+    entry.bytes = fs::file_size(item.path() / kDataName, error);
+    if (error) continue;
+    total += entry.bytes;
+    entries.push_back(std::move(entry));
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.used < b.used; });
+  for (const Entry& entry : entries) {
+    if (total <= kBytesMax) return;
+    if (entry.path.filename() == newest_key) continue;
+    fs::remove_all(entry.path, error);
+    total -= entry.bytes;
+  }
+}
+
+}  // namespace textvec::graph

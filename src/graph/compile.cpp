@@ -1,0 +1,129 @@
+// In: ModelSpec + Weights. Out: an ONNX file of our own making. See compile.h.
+#include "graph/compile.h"
+
+#include <chrono>
+#include <sstream>
+#include <system_error>
+
+#include "graph/bert.h"
+#include "graph/cache.h"
+#include "graph/fused.h"
+#include "model/hash.h"
+#include "textvec/embeddings.h"
+#include "textvec/version.h"
+
+namespace textvec::graph {
+namespace {
+
+// Raised by hand when the nodes or the layout that a target writes change between two versions.
+constexpr int kFormat = 1;
+
+Result<void> check_request(Target target, Precision precision) {
+  if (target == Target::Static) {
+    return Error{ErrorCode::Unsupported, "target static is not in this version; use fused"};
+  }
+  if (precision != Precision::Auto && precision != Precision::F32) {
+    return Error{ErrorCode::Unsupported, "precision " + std::string(to_string(precision)) +
+                                             " is not in this version; use f32"};
+  }
+  return {};
+}
+
+Result<OnnxFile> build(const model::ModelSpec& spec, const model::Weights& weights) {
+  FusedTarget target(weights);
+  build_bert(spec.transformer, weights, target);
+  if (const auto status = target.status(); !status) return status.error();
+  return std::move(target).take_file();
+}
+
+// Everything of the configuration that shapes the graph.
+std::string describe(const model::Transformer& transformer) {
+  std::ostringstream text;
+  text << transformer.type << ' ' << transformer.vocabulary_size << ' ' << transformer.hidden_size
+       << ' ' << transformer.layers << ' ' << transformer.heads << ' '
+       << transformer.intermediate_size << ' ' << transformer.positions_max << ' '
+       << transformer.position_offset << ' ' << transformer.type_vocabulary_size << ' '
+       << std::hexfloat << transformer.norm_epsilon << ' ' << transformer.activation;
+  return std::move(text).str();
+}
+
+Result<std::string> cache_key(const model::ModelSpec& spec, const model::Weights& weights,
+                              const GraphCache& cache) {
+  model::Sha256 hash;
+  hash.update("textvec " TEXTVEC_VERSION " format " + std::to_string(kFormat) + " fused f32\n");
+  hash.update(describe(spec.transformer));
+  for (const auto& file : weights.files()) {
+    const auto sha256 = cache.file_sha256(file);
+    if (!sha256) return sha256.error();
+    hash.update("\n" + *sha256);
+  }
+  return hash.finish();
+}
+
+// Says how far the conversion is, about once a second: a big model takes a while the first time.
+OnnxFile::Progress progress_to(const Log& log) {
+  if (!log) return {};
+  return [log, last = std::chrono::steady_clock::now()](std::uint64_t done,
+                                                        std::uint64_t total) mutable {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last < std::chrono::seconds(1)) return;
+    last = now;
+    log("compiling: " + std::to_string(done >> 20) + " of " + std::to_string(total >> 20) + " MiB");
+  };
+}
+
+}  // namespace
+
+Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& weights,
+                          Target target, Precision precision,
+                          const std::filesystem::path& cache_folder, const Log& log) {
+  if (const auto possible = check_request(target, precision); !possible) return possible.error();
+  const GraphCache cache(cache_folder);
+  const auto key = cache_key(spec, weights, cache);
+  if (!key) return key.error();
+  if (auto found = cache.find(*key)) {
+    OnnxModel model;
+    model.file = std::move(*found);
+    return model;
+  }
+  const auto file = build(spec, weights);
+  if (!file) return file.error();
+  if (log) log("compiling " + spec.name + " for target fused, f32");
+  auto stored = cache.store(*key, [&](const std::filesystem::path& folder) {
+    return file->write(folder, progress_to(log));
+  });
+  if (stored) {
+    OnnxModel model;
+    model.file = std::move(*stored);
+    return model;
+  }
+  if (log) log(stored.error().message + "; the graph is built in memory");
+  return file->build_in_memory(progress_to(log));
+}
+
+Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights& weights,
+                             Target target, Precision precision,
+                             const std::filesystem::path& folder, const Log& log) {
+  if (const auto possible = check_request(target, precision); !possible) return possible.error();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    return Error{ErrorCode::Internal, "cannot make " + folder.string() + ": " + error.message()};
+  }
+  const auto file = build(spec, weights);
+  if (!file) return file.error();
+  // Removed, not overwritten: somebody may have the old files mapped.
+  std::filesystem::remove(folder / kModelName, error);
+  std::filesystem::remove(folder / kDataName, error);
+  const auto written = file->write(folder, progress_to(log));
+  if (!written) {
+    std::filesystem::remove(folder / kModelName, error);
+    std::filesystem::remove(folder / kDataName, error);
+    return written.error();
+  }
+  OnnxModel model;
+  model.file = folder / kModelName;
+  return model;
+}
+
+}  // namespace textvec::graph

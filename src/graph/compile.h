@@ -1,0 +1,36 @@
+// In: ModelSpec + Weights. Out: an ONNX file of our own making, in the cache, in a folder, or in
+// memory.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "graph/onnx_file.h"
+#include "model/safetensors.h"
+#include "model/spec.h"
+#include "textvec/options.h"
+#include "textvec/result.h"
+
+namespace textvec::graph {
+
+enum class Target : unsigned char { Fused, Static };
+
+using Log = std::function<void(std::string_view)>;
+
+// The graph from the cache below `cache_folder`/graphs, made there first if need be. The key is a
+// hash of the weights, the transformer's description, target, precision and textvec's version; what
+// is found is checked (sizes and SHA-256) before it is used, and made anew when it is damaged.
+// When the cache cannot be written the graph is built in memory, and `log` says so.
+// Errors: BadModel (tensor named), Unsupported (architecture, target or precision), Internal.
+Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& weights,
+                          Target target, Precision precision,
+                          const std::filesystem::path& cache_folder, const Log& log);
+
+// The same into `folder`, which is made if need be; an older model there is replaced.
+Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights& weights,
+                             Target target, Precision precision,
+                             const std::filesystem::path& folder, const Log& log);
+
+}  // namespace textvec::graph

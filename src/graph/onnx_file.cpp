@@ -1,0 +1,255 @@
+// In: nodes and weights. Out: an ONNX model on disk or in memory. See onnx_file.h.
+#include "graph/onnx_file.h"
+
+#include <fcntl.h>
+#include <onnx/onnx_pb.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "model/hash.h"
+
+namespace textvec::graph {
+namespace {
+
+// Opset 17 brought LayerNormalization. 20 and IR 10 are what ONNX Runtime 1.28 and newer, the
+// oldest we accept, take in full.
+constexpr int kOpset = 20;
+constexpr int kIrVersion = 10;
+// External data is memory-mapped by ONNX Runtime; whole pages keep the mappings apart.
+constexpr std::uint64_t kAlignment = 4096;
+constexpr std::size_t kChunkElements = std::size_t{1} << 22;
+
+std::uint64_t aligned(std::uint64_t offset) {
+  return (offset + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+struct Weight {
+  std::uint64_t offset = 0;
+  std::size_t elements = 0;
+  std::size_t row_elements = 1;
+  Fill fill{};
+};
+
+// A file being written, hashed on the way.
+class OutputFile {
+ public:
+  explicit OutputFile(std::filesystem::path path) : path_(std::move(path)) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (descriptor_ < 0) error_number_ = errno;
+  }
+  ~OutputFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  void append(std::span<const std::byte> bytes) {
+    hash_.update(bytes);
+    while (!bytes.empty() && error_number_ == 0) {
+      const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) {
+        error_number_ = errno;
+        return;
+      }
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+  }
+
+  // The SHA-256 of what was written, once it is on the disk.
+  Result<std::string> finish() {
+    if (error_number_ == 0 && ::fsync(descriptor_) != 0) error_number_ = errno;
+    if (descriptor_ >= 0 && ::close(descriptor_) != 0 && error_number_ == 0) error_number_ = errno;
+    descriptor_ = -1;
+    if (error_number_ != 0) {
+      return Error{ErrorCode::Internal, "cannot write " + path_.string() + ": " +
+                                            std::generic_category().message(error_number_)};
+    }
+    return hash_.finish();
+  }
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  int error_number_ = 0;
+  model::Sha256 hash_{};
+};
+
+void set_shape(onnx::TypeProto_Tensor* type, const std::vector<Dimension>& shape) {
+  for (const Dimension& dimension : shape) {
+    auto* out = type->mutable_shape()->add_dim();
+    if (const auto* value = std::get_if<std::int64_t>(&dimension)) {
+      out->set_dim_value(*value);
+    } else {
+      out->set_dim_param(std::get<std::string>(dimension));
+    }
+  }
+}
+
+void set_value(onnx::ValueInfoProto* info, const std::string& name, int element_type,
+               const std::vector<Dimension>& shape) {
+  info->set_name(name);
+  auto* type = info->mutable_type()->mutable_tensor_type();
+  type->set_elem_type(element_type);
+  set_shape(type, shape);
+}
+
+void set_attribute(onnx::AttributeProto* out, const Attribute& attribute) {
+  out->set_name(attribute.first);
+  if (const auto* integer = std::get_if<std::int64_t>(&attribute.second)) {
+    out->set_type(onnx::AttributeProto::INT);
+    out->set_i(*integer);
+  } else if (const auto* number = std::get_if<float>(&attribute.second)) {
+    out->set_type(onnx::AttributeProto::FLOAT);
+    out->set_f(*number);
+  } else if (const auto* text = std::get_if<std::string>(&attribute.second)) {
+    out->set_type(onnx::AttributeProto::STRING);
+    out->set_s(*text);
+  } else {
+    out->set_type(onnx::AttributeProto::INTS);
+    for (const std::int64_t value : std::get<std::vector<std::int64_t>>(attribute.second)) {
+      out->add_ints(value);
+    }
+  }
+}
+
+void set_external(onnx::TensorProto* tensor, const std::string& key, const std::string& value) {
+  auto* entry = tensor->add_external_data();
+  entry->set_key(key);
+  entry->set_value(value);
+}
+
+}  // namespace
+
+struct OnnxFile::State {
+  onnx::ModelProto model{};
+  std::vector<Weight> weights{};
+  std::uint64_t data_bytes = 0;
+
+  // Gives the external data to `sink` piece by piece, gaps included.
+  template <class Sink>
+  void write_data(const Sink& sink, const Progress& progress) const {
+    std::uint64_t position = 0;
+    std::vector<float> chunk;
+    for (const Weight& weight : weights) {
+      const std::vector<std::byte> gap(weight.offset - position);
+      sink(std::span<const std::byte>(gap));
+      position = weight.offset;
+      const std::size_t chunk_rows = std::max<std::size_t>(1, kChunkElements / weight.row_elements);
+      const std::size_t step = chunk_rows * weight.row_elements;
+      for (std::size_t begin = 0; begin < weight.elements; begin += step) {
+        chunk.resize(std::min(step, weight.elements - begin));
+        weight.fill(begin, chunk);
+        const auto bytes = std::as_bytes(std::span<const float>(chunk));
+        sink(bytes);
+        position += bytes.size();
+        if (progress) progress(position, data_bytes);
+      }
+    }
+  }
+};
+
+OnnxFile::OnnxFile(std::string graph_name) : state_(std::make_unique<State>()) {
+  state_->model.set_ir_version(kIrVersion);
+  state_->model.set_producer_name("textvec");
+  state_->model.mutable_graph()->set_name(std::move(graph_name));
+  auto* standard = state_->model.add_opset_import();
+  standard->set_domain("");
+  standard->set_version(kOpset);
+  auto* microsoft = state_->model.add_opset_import();
+  microsoft->set_domain(std::string(kMicrosoft));
+  microsoft->set_version(1);
+}
+
+OnnxFile::~OnnxFile() = default;
+OnnxFile::OnnxFile(OnnxFile&&) noexcept = default;
+OnnxFile& OnnxFile::operator=(OnnxFile&&) noexcept = default;
+
+void OnnxFile::input_int64(const std::string& name, const std::vector<Dimension>& shape) {
+  set_value(state_->model.mutable_graph()->add_input(), name, onnx::TensorProto::INT64, shape);
+}
+
+void OnnxFile::output_float(const std::string& name, const std::vector<Dimension>& shape) {
+  set_value(state_->model.mutable_graph()->add_output(), name, onnx::TensorProto::FLOAT, shape);
+}
+
+void OnnxFile::node(std::string_view operation, std::span<const std::string> inputs,
+                    std::span<const std::string> outputs, std::string_view domain,
+                    std::span<const Attribute> attributes) {
+  auto* node = state_->model.mutable_graph()->add_node();
+  node->set_op_type(std::string(operation));
+  node->set_domain(std::string(domain));
+  node->set_name(outputs.front());
+  for (const std::string& input : inputs) node->add_input(input);
+  for (const std::string& output : outputs) node->add_output(output);
+  for (const Attribute& attribute : attributes) set_attribute(node->add_attribute(), attribute);
+}
+
+void OnnxFile::weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill) {
+  Weight weight;
+  weight.offset = aligned(state_->data_bytes);
+  weight.elements = 1;
+  for (const std::size_t size : shape) weight.elements *= size;
+  weight.row_elements = shape.empty() ? 1 : shape.back();
+  weight.fill = std::move(fill);
+
+  auto* tensor = state_->model.mutable_graph()->add_initializer();
+  tensor->set_name(name);
+  tensor->set_data_type(onnx::TensorProto::FLOAT);
+  for (const std::size_t size : shape) tensor->add_dims(static_cast<std::int64_t>(size));
+  const std::uint64_t bytes = weight.elements * sizeof(float);
+  tensor->set_data_location(onnx::TensorProto::EXTERNAL);
+  set_external(tensor, "location", std::string(kDataName));
+  set_external(tensor, "offset", std::to_string(weight.offset));
+  set_external(tensor, "length", std::to_string(bytes));
+
+  state_->data_bytes = weight.offset + bytes;
+  state_->weights.push_back(std::move(weight));
+}
+
+void OnnxFile::constant(const std::string& name, std::span<const std::int64_t> values,
+                        const std::vector<std::size_t>& shape) {
+  auto* tensor = state_->model.mutable_graph()->add_initializer();
+  tensor->set_name(name);
+  tensor->set_data_type(onnx::TensorProto::INT64);
+  for (const std::size_t size : shape) tensor->add_dims(static_cast<std::int64_t>(size));
+  for (const std::int64_t value : values) tensor->add_int64_data(value);
+}
+
+std::uint64_t OnnxFile::data_bytes() const noexcept { return state_->data_bytes; }
+
+Result<WrittenFiles> OnnxFile::write(const std::filesystem::path& folder,
+                                     const Progress& progress) const {
+  WrittenFiles files;
+  OutputFile data(folder / kDataName);
+  state_->write_data([&](std::span<const std::byte> bytes) { data.append(bytes); }, progress);
+  auto data_sha256 = data.finish();
+  if (!data_sha256) return data_sha256.error();
+
+  const std::string bytes = state_->model.SerializeAsString();
+  OutputFile model(folder / kModelName);
+  model.append(std::as_bytes(std::span<const char>(bytes)));
+  auto model_sha256 = model.finish();
+  if (!model_sha256) return model_sha256.error();
+
+  return WrittenFiles{std::move(*model_sha256), std::move(*data_sha256), state_->data_bytes};
+}
+
+OnnxModel OnnxFile::build_in_memory(const Progress& progress) const {
+  OnnxModel out;
+  out.model = state_->model.SerializeAsString();
+  out.data_name = kDataName;
+  out.data.reserve(state_->data_bytes);
+  state_->write_data(
+      [&](std::span<const std::byte> bytes) {
+        out.data.insert(out.data.end(), bytes.begin(), bytes.end());
+      },
+      progress);
+  return out;
+}
+
+}  // namespace textvec::graph

@@ -1,0 +1,82 @@
+// In: nodes and weights, one by one. Out: an ordinary ONNX model: a small .onnx and one file of
+// external data beside it, or both in memory. The only file that knows ONNX's protobuf classes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "textvec/result.h"
+
+namespace textvec::graph {
+
+// An ONNX model on disk, or in memory with its external data beside it.
+struct OnnxModel {
+  std::filesystem::path file{};  // used when `model` is empty
+  std::string model{};           // serialised ModelProto
+  std::string data_name{};       // the external data's location, as the model names it
+  std::vector<std::byte> data{};
+};
+
+// One dimension of an input or output: a number, or a name for what varies.
+using Dimension = std::variant<std::int64_t, std::string>;
+using AttributeValue = std::variant<std::int64_t, float, std::vector<std::int64_t>, std::string>;
+using Attribute = std::pair<std::string, AttributeValue>;
+
+// Writes elements [begin, begin + out.size()) of a weight, counted row-major. Called in ascending
+// order, whole rows at a time.
+using Fill = std::function<void(std::size_t begin, std::span<float> out)>;
+
+inline constexpr std::string_view kMicrosoft = "com.microsoft";  // ONNX Runtime's own operators
+inline constexpr std::string_view kModelName = "model.onnx";
+inline constexpr std::string_view kDataName = "model.onnx.data";
+
+struct WrittenFiles {
+  std::string model_sha256{};
+  std::string data_sha256{};
+  std::uint64_t data_bytes = 0;
+};
+
+class OnnxFile {
+ public:
+  explicit OnnxFile(std::string graph_name);
+  ~OnnxFile();
+  OnnxFile(OnnxFile&&) noexcept;
+  OnnxFile& operator=(OnnxFile&&) noexcept;
+
+  void input_int64(const std::string& name, const std::vector<Dimension>& shape);
+  void output_float(const std::string& name, const std::vector<Dimension>& shape);
+  // The node's name is that of its first output.
+  void node(std::string_view operation, std::span<const std::string> inputs,
+            std::span<const std::string> outputs, std::string_view domain = {},
+            std::span<const Attribute> attributes = {});
+  // float32 tensor, kept outside the .onnx.
+  void weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill);
+  // Small int64 tensor inside the .onnx; an empty shape is a scalar.
+  void constant(const std::string& name, std::span<const std::int64_t> values,
+                const std::vector<std::size_t>& shape);
+
+  std::uint64_t data_bytes() const noexcept;  // of all weights, with alignment
+
+  // Called with (bytes written, bytes in all) a few times a second at most per weight.
+  using Progress = std::function<void(std::uint64_t, std::uint64_t)>;
+
+  // Writes kModelName and kDataName into an existing folder and syncs both to the disk.
+  // Errors: Internal (file and reason), after which the files are incomplete.
+  Result<WrittenFiles> write(const std::filesystem::path& folder, const Progress& progress) const;
+  OnnxModel build_in_memory(const Progress& progress) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace textvec::graph

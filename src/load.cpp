@@ -1,0 +1,235 @@
+// In: what --model says. Out: everything that an engine is made of. See load.h.
+#include "load.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "graph/compile.h"
+#include "hub/locate.h"
+#include "model/safetensors.h"
+#include "runtime/machine.h"
+
+namespace textvec {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Exported graphs hold a position table, and nothing says how long: BERT's length is the safe
+// guess.
+constexpr std::size_t kTokensMaxAssumed = 512;
+constexpr std::size_t kBatchTokensMax = std::size_t{1} << 20;
+constexpr std::size_t kQueueTextsMax = std::size_t{1} << 20;
+constexpr std::size_t kTextBytesMax = std::size_t{1} << 30;
+constexpr unsigned kThreadsMax = 1024;
+
+Result<void> check_range(const char* name, std::size_t value, std::size_t max) {
+  if (value >= 1 && value <= max) return {};
+  return Error{ErrorCode::InvalidArgument, std::string(name) + " is " + std::to_string(value) +
+                                               "; it takes 1 to " + std::to_string(max)};
+}
+
+Result<void> check_options(const LoadOptions& options) {
+  if (options.threads > kThreadsMax) {
+    return Error{ErrorCode::InvalidArgument, "threads is " + std::to_string(options.threads) +
+                                                 "; it takes 0 to " + std::to_string(kThreadsMax)};
+  }
+  for (const auto& checked :
+       {check_range("batch_tokens_max", options.batch_tokens_max, kBatchTokensMax),
+        check_range("queue_texts_max", options.queue_texts_max, kQueueTextsMax),
+        check_range("text_bytes_max", options.text_bytes_max, kTextBytesMax)}) {
+    if (!checked) return checked.error();
+  }
+  return {};
+}
+
+// The ONNX file of a folder: onnx/model.onnx, model.onnx, or the only .onnx there is.
+std::optional<fs::path> find_onnx_file(const fs::path& folder) {
+  std::error_code error;
+  for (const char* usual : {"onnx/model.onnx", "model.onnx"}) {
+    if (fs::is_regular_file(folder / usual, error)) return folder / usual;
+  }
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".onnx") found.push_back(entry.path());
+  }
+  if (found.size() == 1) return found.front();
+  return std::nullopt;
+}
+
+std::string join(const std::vector<std::string>& words) {
+  std::string joined;
+  for (const std::string& word : words) joined += (joined.empty() ? "" : ", ") + word;
+  return joined;
+}
+
+Error nothing_to_run(const ModelFiles& files) {
+  if (files.spec.known_architecture) {
+    return {ErrorCode::NotFound,
+            "no model.safetensors, model.safetensors.index.json or ONNX file in " +
+                files.folder.string()};
+  }
+  if (!files.spec.has_config) {
+    return {ErrorCode::NotFound, "no config.json and no ONNX file in " + files.folder.string()};
+  }
+  return {ErrorCode::Unsupported,
+          "config.json: model_type \"" + files.spec.transformer.type +
+              "\" is not one that textvec compiles (" + join(model::known_architectures()) +
+              "); an ONNX file of the model, in the folder, would run as it is"};
+}
+
+Result<fs::path> user_cache_folder(const LoadOptions& options) {
+  if (!options.cache_folder.empty()) return fs::path(options.cache_folder);
+  return hub::cache_folder();
+}
+
+Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& options) {
+  if (!files.onnx_file.empty()) {
+    graph::OnnxModel model;
+    model.file = files.onnx_file;
+    return model;
+  }
+  const auto weights = model::Weights::open(files.folder);
+  if (!weights) return weights.error();
+  const auto cache_folder = user_cache_folder(options);
+  if (!cache_folder) return cache_folder.error();
+  return graph::compile(files.spec, *weights, graph::Target::Fused, options.precision,
+                        *cache_folder, options.log);
+}
+
+Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
+  auto tokenizer = tokens::Tokenizer::load(files.folder / "tokenizer.json", files.spec.lower_case);
+  if (!tokenizer) return tokenizer.error();
+  const std::size_t rows = files.spec.transformer.vocabulary_size;
+  if (rows != 0 && tokenizer->id_max() >= rows) {
+    return Error{ErrorCode::BadModel,
+                 "tokenizer.json gives ids up to " + std::to_string(tokenizer->id_max()) +
+                     "; the model's vocabulary_size is " + std::to_string(rows)};
+  }
+  return tokenizer;
+}
+
+// What the graph gives must be what the modules behind it take.
+Result<void> check_width(const model::ModelSpec& spec, std::size_t width) {
+  const std::size_t wanted =
+      spec.dense.empty() ? spec.transformer.hidden_size : spec.dense.front().in_features;
+  if (wanted == 0 || wanted == width) return {};
+  return Error{ErrorCode::BadModel, "the graph gives vectors of " + std::to_string(width) +
+                                        " components; the model's configuration says " +
+                                        std::to_string(wanted)};
+}
+
+// The width that the graph states, or that one token shows.
+Result<std::size_t> find_width(runtime::Session& session, const tokens::Tokenizer& tokenizer) {
+  if (session.info().width != 0) return session.info().width;
+  const auto encoding = tokenizer.encode("a", {});
+  if (!encoding) return encoding.error();
+  const batch::Text text{encoding->ids, encoding->type_ids, 0};
+  const batch::Text* only = &text;
+  const auto states = session.run(batch::make_batch({&only, 1}, 0), {});
+  if (!states) return states.error();
+  return states->width;
+}
+
+void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& model) {
+  const model::ModelSpec& spec = files.spec;
+  const runtime::SessionInfo& session = model.session->info();
+  ModelInfo& info = model.info;
+  info.name = files.name;
+  info.folder = files.folder.string();
+  info.architecture = spec.transformer.type.empty() ? "onnx" : spec.transformer.type;
+  info.vocabulary_size = spec.transformer.vocabulary_size != 0 ? spec.transformer.vocabulary_size
+                                                               : model.tokenizer.vocabulary_size();
+  info.pooling = options.pooling == Pooling::FromModel ? spec.pooling : options.pooling;
+  info.pooled_by_graph = session.pooled;
+  info.prompts = spec.prompts;
+  info.default_prompt = spec.default_prompt;
+  info.similarity = spec.similarity;
+  info.path = files.onnx_file.empty() ? GraphPath::Fused : GraphPath::AsIs;
+  info.precision = Precision::F32;
+  info.provider_wanted = options.provider;
+  info.provider = session.provider;
+  info.provider_note = session.provider_note;
+  info.placement = session.placement;
+  info.batch_tokens_max = options.batch_tokens_max;
+  info.runtime = runtime::runtime_version();
+  info.notes = spec.notes;
+  info.tokens_max = spec.tokens_max;
+  if (info.tokens_max == 0) {
+    info.tokens_max = kTokensMaxAssumed;
+    info.notes.push_back("no file states a token limit; " + std::to_string(kTokensMaxAssumed) +
+                         " is assumed");
+  }
+}
+
+}  // namespace
+
+Result<ModelFiles> find_model(std::string_view model) {
+  auto location = hub::locate(model);
+  if (!location) return location.error();
+  ModelFiles files;
+  files.name = location->name;
+  fs::path folder = location->path;
+  std::error_code error;
+  if (fs::is_regular_file(location->path, error)) {
+    if (location->path.extension() != ".onnx") {
+      return Error{ErrorCode::InvalidArgument,
+                   location->path.string() + " is neither a folder nor an .onnx file"};
+    }
+    files.onnx_file = location->path;
+    folder = location->path.parent_path();
+    // Exports keep their graphs in onnx/ and the tokenizer one level up.
+    if (!fs::exists(folder / "tokenizer.json", error)) folder = fs::absolute(folder).parent_path();
+  }
+  auto spec = model::read_spec(folder);
+  if (!spec) return spec.error();
+  files.spec = std::move(*spec);
+  files.spec.name = files.name;
+  files.folder = files.spec.folder;
+  if (!files.onnx_file.empty()) return files;
+  if (files.spec.known_architecture && model::Weights::present(files.folder)) return files;
+  const auto onnx_file = find_onnx_file(folder);
+  if (!onnx_file) return nothing_to_run(files);
+  files.onnx_file = *onnx_file;
+  return files;
+}
+
+Result<LoadedModel> load_model(std::string_view model, const LoadOptions& options) {
+  if (const auto valid = check_options(options); !valid) return valid.error();
+  auto files = find_model(model);
+  if (!files) return files.error();
+  auto tokenizer = load_tokenizer(*files);
+  if (!tokenizer) return tokenizer.error();
+  LoadedModel loaded{files->spec, std::move(*tokenizer), {}, {}, 0, {}};
+  for (const model::DenseSpec& spec : files->spec.dense) {
+    auto dense = vectors::Dense::load(spec);
+    if (!dense) return dense.error();
+    loaded.dense.push_back(std::move(*dense));
+  }
+
+  auto graph = make_graph(*files, options);
+  if (!graph) return graph.error();
+  loaded.info.graph_file = graph->file.string();
+  runtime::SessionOptions session_options;
+  session_options.threads =
+      options.threads != 0 ? options.threads : runtime::describe_machine().cores_physical;
+  session_options.provider = options.provider;
+  session_options.require_provider = options.require_provider;
+  auto session = runtime::open_session(std::move(*graph), session_options);
+  if (!session) return session.error();
+  loaded.session = std::move(*session);
+  loaded.info.threads = session_options.threads;
+
+  const auto width = find_width(*loaded.session, loaded.tokenizer);
+  if (!width) return width.error();
+  if (const auto fits = check_width(loaded.spec, *width); !fits) return fits.error();
+  describe(*files, options, loaded);
+  loaded.width = *width;
+  loaded.info.dimension =
+      loaded.spec.dense.empty() ? *width : loaded.spec.dense.back().out_features;
+  return loaded;
+}
+
+}  // namespace textvec

@@ -1,0 +1,44 @@
+// In: what --model says and the LoadOptions. Out: everything that an engine is made of, checked
+// against each other.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/spec.h"
+#include "runtime/session.h"
+#include "textvec/embeddings.h"
+#include "textvec/options.h"
+#include "textvec/result.h"
+#include "tokens/tokenizer.h"
+#include "vectors/dense.h"
+
+namespace textvec {
+
+struct LoadedModel {
+  model::ModelSpec spec{};
+  tokens::Tokenizer tokenizer;
+  std::vector<vectors::Dense> dense{};
+  std::unique_ptr<runtime::Session> session{};
+  std::size_t width = 0;  // of the session's output
+  ModelInfo info{};
+};
+
+Result<LoadedModel> load_model(std::string_view model, const LoadOptions& options);
+
+// The model's folder and name, and the .onnx file when one was named or is all there is.
+struct ModelFiles {
+  std::string name{};
+  std::filesystem::path folder{};
+  std::filesystem::path onnx_file{};  // empty: compile from the weights
+  model::ModelSpec spec{};
+};
+
+// Which of the paths fused and as-is the model takes. Errors: NotFound, BadModel, Unsupported.
+Result<ModelFiles> find_model(std::string_view model);
+
+}  // namespace textvec

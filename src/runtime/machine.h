@@ -1,0 +1,21 @@
+// In: nothing. Out: what this machine is, as far as it matters for inference.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace textvec::runtime {
+
+struct Machine {
+  std::string system{};            // "Linux 6.1.0 x86_64"
+  std::string processor{};         // as the system calls it; empty when it does not say
+  unsigned cores_physical = 1;     // that this process may use, at least 1
+  unsigned cores_logical = 1;      // that this process may use, at least 1
+  std::uint64_t memory_bytes = 0;  // of the machine; 0: unknown
+  std::vector<std::string> instruction_sets{};  // "avx2", "avx512vnni", "i8mm", ...
+};
+
+Machine describe_machine();
+
+}  // namespace textvec::runtime

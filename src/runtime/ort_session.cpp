@@ -1,0 +1,235 @@
+// In: an ONNX model and batches. Out: hidden states, computed by ONNX Runtime. The only file that
+// runs it, and the place where its exceptions become errors.
+#include <onnxruntime_cxx_api.h>
+#include <onnxruntime_session_options_config_keys.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "runtime/providers.h"
+#include "runtime/session.h"
+#include "runtime/signature.h"
+
+namespace textvec::runtime {
+namespace {
+
+// A library must not print, so ONNX Runtime's log goes nowhere: what matters comes as exceptions.
+void discard_log(void*, OrtLoggingLevel, const char*, const char*, const char*, const char*) {}
+
+Ort::Env& environment() {
+  // Never destroyed: sessions in static objects of the host may outlive any order we could choose.
+  static auto* environment = new Ort::Env(ORT_LOGGING_LEVEL_FATAL, "textvec", discard_log, nullptr);
+  return *environment;
+}
+
+ElementType element_type(ONNXTensorElementDataType type) {
+  switch (type) {
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
+      return ElementType::Float;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
+      return ElementType::Float16;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
+      return ElementType::Int64;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+      return ElementType::Int32;
+    default:
+      return ElementType::Other;
+  }
+}
+
+Port describe_port(const std::string& name, const Ort::TypeInfo& info) {
+  Port port;
+  port.name = name;
+  if (info.GetONNXType() == ONNX_TYPE_TENSOR) {
+    const auto tensor = info.GetTensorTypeAndShapeInfo();
+    port.type = element_type(tensor.GetElementType());
+    port.shape = tensor.GetShape();
+  }
+  return port;
+}
+
+std::vector<ProviderPlacement> read_placement(const Ort::Session& session) {
+  std::vector<ProviderPlacement> placement;
+  for (const auto& subgraph : session.GetEpGraphAssignmentInfo()) {
+    const std::string provider = subgraph.GetEpName();
+    auto found = std::find_if(placement.begin(), placement.end(),
+                              [&](const auto& entry) { return entry.provider == provider; });
+    if (found == placement.end()) {
+      placement.push_back({provider, 0, 0});
+      found = placement.end() - 1;
+    }
+    found->nodes += subgraph.GetNodes().size();
+    found->partitions += 1;
+  }
+  return placement;
+}
+
+// One input matrix in the type that the graph wants. Owns what the tensor points into.
+class InputTensor {
+ public:
+  InputTensor(const BoundInput& input, const std::vector<std::int64_t>& values,
+              const std::vector<std::int64_t>& shape) {
+    static const Ort::MemoryInfo memory =
+        Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    if (input.type == ElementType::Int32) {
+      narrow_.assign(values.size(), 0);
+      std::transform(values.begin(), values.end(), narrow_.begin(),
+                     [](std::int64_t value) { return static_cast<std::int32_t>(value); });
+      tensor_ = Ort::Value::CreateTensor<std::int32_t>(memory, narrow_.data(), narrow_.size(),
+                                                       shape.data(), shape.size());
+    } else {
+      // ONNX Runtime takes a mutable pointer and does not write through it.
+      tensor_ =
+          Ort::Value::CreateTensor<std::int64_t>(memory, const_cast<std::int64_t*>(values.data()),
+                                                 values.size(), shape.data(), shape.size());
+    }
+  }
+  Ort::Value take() { return std::move(tensor_); }
+
+ private:
+  std::vector<std::int32_t> narrow_{};
+  Ort::Value tensor_{nullptr};
+};
+
+std::vector<std::int64_t> position_ids(const batch::Batch& batch) {
+  std::vector<std::int64_t> ids(batch.ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = static_cast<std::int64_t>(i % batch.length);
+  }
+  return ids;
+}
+
+HiddenStates to_hidden_states(Ort::Value value, const Signature& signature) {
+  HiddenStates states;
+  const auto info = value.GetTensorTypeAndShapeInfo();
+  const auto shape = info.GetShape();
+  states.rows = static_cast<std::size_t>(shape.front());
+  states.width = static_cast<std::size_t>(shape.back());
+  states.length = signature.pooled ? 1 : static_cast<std::size_t>(shape[1]);
+  const std::size_t elements = info.GetElementCount();
+  if (signature.output_type == ElementType::Float16) {
+    auto widened = std::make_shared<std::vector<float>>(elements);
+    const auto* values = value.GetTensorData<Ort::Float16_t>();
+    std::transform(values, values + elements, widened->begin(),
+                   [](Ort::Float16_t half) { return half.ToFloat(); });
+    states.values = *widened;
+    states.owner = std::move(widened);
+  } else {
+    auto owner = std::make_shared<Ort::Value>(std::move(value));
+    states.values = {owner->GetTensorData<float>(), elements};
+    states.owner = std::move(owner);
+  }
+  return states;
+}
+
+class OrtSession final : public Session {
+ public:
+  OrtSession(graph::OnnxModel model, Ort::Session session, Signature signature, SessionInfo info)
+      : model_(std::move(model)),
+        session_(std::move(session)),
+        signature_(std::move(signature)),
+        info_(std::move(info)) {}
+
+  Result<HiddenStates> run(const batch::Batch& batch, const std::stop_token& stop) override {
+    try {
+      const std::vector<std::int64_t> shape{static_cast<std::int64_t>(batch.rows),
+                                            static_cast<std::int64_t>(batch.length)};
+      const std::vector<std::int64_t> positions = position_ids(batch);
+      std::vector<InputTensor> tensors;
+      std::vector<Ort::Value> inputs;
+      std::vector<const char*> names;
+      tensors.reserve(signature_.inputs.size());
+      for (const BoundInput& input : signature_.inputs) {
+        const auto& values = input.feed == Feed::Ids       ? batch.ids
+                             : input.feed == Feed::Mask    ? batch.mask
+                             : input.feed == Feed::TypeIds ? batch.type_ids
+                                                           : positions;
+        inputs.push_back(tensors.emplace_back(input, values, shape).take());
+        names.push_back(input.name.c_str());
+      }
+      Ort::RunOptions options;
+      const std::stop_callback terminate(stop, [&options] { options.SetTerminate(); });
+      const char* output = signature_.output.c_str();
+      auto outputs = session_.Run(options, names.data(), inputs.data(), inputs.size(), &output, 1);
+      return to_hidden_states(std::move(outputs.front()), signature_);
+    } catch (const Ort::Exception& exception) {
+      if (stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
+      return Error{ErrorCode::Internal, std::string("ONNX Runtime failed: ") + exception.what()};
+    }
+  }
+
+  const SessionInfo& info() const noexcept override { return info_; }
+
+ private:
+  graph::OnnxModel model_;  // its data is used in place when it is in memory
+  Ort::Session session_;
+  Signature signature_;
+  SessionInfo info_;
+};
+
+Ort::SessionOptions make_options(const SessionOptions& options) {
+  Ort::SessionOptions out;
+  out.SetIntraOpNumThreads(static_cast<int>(options.threads));
+  out.SetInterOpNumThreads(1);
+  out.SetExecutionMode(ORT_SEQUENTIAL);
+  out.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
+  out.AddConfigEntry(kOrtSessionOptionsRecordEpGraphAssignmentInfo, "1");
+  return out;
+}
+
+Ort::Session make_session(graph::OnnxModel& model, Ort::SessionOptions options) {
+  if (model.model.empty()) return Ort::Session(environment(), model.file.c_str(), options);
+  if (!model.data.empty()) {
+    options.AddExternalInitializersFromFilesInMemory(
+        {model.data_name}, {reinterpret_cast<char*>(model.data.data())}, {model.data.size()});
+  }
+  return Ort::Session(environment(), model.model.data(), model.model.size(), options);
+}
+
+Result<Signature> read_signature(const Ort::Session& session) {
+  std::vector<Port> inputs;
+  std::vector<Port> outputs;
+  const std::vector<std::string> input_names = session.GetInputNames();
+  const std::vector<std::string> output_names = session.GetOutputNames();
+  for (std::size_t i = 0; i < input_names.size(); ++i) {
+    inputs.push_back(describe_port(input_names[i], session.GetInputTypeInfo(i)));
+  }
+  for (std::size_t i = 0; i < output_names.size(); ++i) {
+    outputs.push_back(describe_port(output_names[i], session.GetOutputTypeInfo(i)));
+  }
+  return choose_signature(inputs, outputs);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> open_session(graph::OnnxModel model,
+                                              const SessionOptions& options) {
+  const auto choice = choose_provider(options.provider, options.require_provider);
+  if (!choice) return choice.error();
+  const std::string name = model.model.empty() ? model.file.filename().string() : "the graph";
+  try {
+    Ort::Session session = make_session(model, make_options(options));
+    auto signature = read_signature(session);
+    if (!signature) {
+      return Error{signature.error().code, name + ": " + signature.error().message};
+    }
+    SessionInfo info;
+    info.pooled = signature->pooled;
+    info.width = signature->width;
+    info.output = signature->output;
+    info.provider = choice->provider;
+    info.provider_note = choice->note;
+    info.placement = read_placement(session);
+    return std::unique_ptr<Session>(std::make_unique<OrtSession>(
+        std::move(model), std::move(session), std::move(*signature), std::move(info)));
+  } catch (const Ort::Exception& exception) {
+    return Error{ErrorCode::BadModel, name + " was refused by ONNX Runtime: " + exception.what()};
+  }
+}
+
+std::string runtime_version() { return "ONNX Runtime " + Ort::GetVersionString(); }
+
+std::vector<std::string> runtime_providers() { return Ort::GetAvailableProviders(); }
+
+}  // namespace textvec::runtime

@@ -1,0 +1,64 @@
+// The seam to the inference runtime: an ONNX graph in, hidden states out. ort_session.cpp is the
+// real one; tests use fakes that fail, stall or return known numbers.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "batch/batch.h"
+#include "graph/onnx_file.h"
+#include "textvec/embeddings.h"
+#include "textvec/result.h"
+
+namespace textvec::runtime {
+
+// [rows, length, width], or [rows, width] when the graph pools: then length is 1.
+struct HiddenStates {
+  std::shared_ptr<const void> owner{};  // keeps `values` alive
+  std::span<const float> values{};
+  std::size_t rows = 0;
+  std::size_t length = 0;
+  std::size_t width = 0;
+
+  std::span<const float> row(std::size_t index) const noexcept {
+    return values.subspan(index * length * width, length * width);
+  }
+};
+
+struct SessionInfo {
+  bool pooled = false;    // the graph gives one vector per text
+  std::size_t width = 0;  // of the output's last axis; 0: the graph does not state it
+  std::string output{};   // the chosen output's name
+  Provider provider = Provider::Cpu;
+  std::string provider_note{};
+  std::vector<ProviderPlacement> placement{};
+};
+
+class Session {
+ public:
+  virtual ~Session() = default;
+  // Thread-safe. `stop` ends a running inference between nodes.
+  // Errors: Cancelled, Internal (what the runtime said).
+  virtual Result<HiddenStates> run(const batch::Batch& batch, const std::stop_token& stop) = 0;
+  virtual const SessionInfo& info() const noexcept = 0;
+};
+
+struct SessionOptions {
+  unsigned threads = 1;
+  Provider provider = Provider::Auto;
+  bool require_provider = false;
+};
+
+// Errors: NotFound, BadModel (not an embedding graph: inputs or outputs named), Unsupported (an
+// input that textvec cannot feed), Provider, Internal.
+Result<std::unique_ptr<Session>> open_session(graph::OnnxModel model,
+                                              const SessionOptions& options);
+
+std::string runtime_version();                 // "ONNX Runtime 1.32.0"
+std::vector<std::string> runtime_providers();  // compiled in: "CPUExecutionProvider", ...
+
+}  // namespace textvec::runtime

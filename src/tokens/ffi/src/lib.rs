@@ -1,0 +1,378 @@
+//! In: calls from C. Out: answers from the tokenizers crate. textvec_tokenizers.h says what each
+//! function does; the layouts here and there must agree.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr;
+use std::slice;
+use std::sync::Once;
+
+use tokenizers::models::ModelWrapper;
+use tokenizers::tokenizer::{Encoding, Token};
+use tokenizers::Tokenizer;
+
+/// Errors of the crate can quote a whole token or pattern of the file.
+const MESSAGE_BYTES_MAX: usize = 500;
+
+pub struct Loaded {
+    tokenizer: Tokenizer,
+    lower_case: bool,
+    about: About,
+    special_ids: Vec<u32>,
+}
+
+// C++ shares one Loaded between threads.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Loaded>()
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct About {
+    vocabulary_size: usize,
+    leading: usize,
+    trailing: usize,
+    id_max: u32,
+}
+
+#[repr(i32)]
+#[derive(Clone, Copy)]
+enum Status {
+    Done = 0,
+    InvalidUtf8 = 1,
+    InvalidArgument = 2,
+    Failed = 3,
+    Panicked = 4,
+}
+
+/// C sees the fields up to `ids_count`. They point into the others, which only keep the memory.
+#[repr(C)]
+pub struct Answer {
+    status: i32,
+    offset: usize,
+    text: *const u8,
+    text_bytes: usize,
+    ids: *const u32,
+    type_ids: *const u32,
+    ids_count: usize,
+    owned: Owned,
+}
+
+#[derive(Default)]
+struct Owned {
+    text: Vec<u8>,
+    ids: Vec<u32>,
+    type_ids: Vec<u32>,
+}
+
+struct Failure {
+    status: Status,
+    offset: usize,
+    message: String,
+}
+
+impl Failure {
+    fn new(status: Status, message: impl ToString) -> Self {
+        Failure { status, offset: 0, message: message.to_string() }
+    }
+}
+
+impl From<tokenizers::Error> for Failure {
+    fn from(error: tokenizers::Error) -> Self {
+        Failure::new(Status::Failed, error)
+    }
+}
+
+impl Answer {
+    fn new(status: Status, offset: usize, owned: Owned) -> Box<Self> {
+        let type_ids =
+            if owned.type_ids.is_empty() { ptr::null() } else { owned.type_ids.as_ptr() };
+        Box::new(Answer {
+            status: status as i32,
+            offset,
+            text: owned.text.as_ptr(),
+            text_bytes: owned.text.len(),
+            ids: owned.ids.as_ptr(),
+            type_ids,
+            ids_count: owned.ids.len(),
+            owned,
+        })
+    }
+
+    fn of(result: Result<Owned, Failure>) -> Box<Self> {
+        match result {
+            Ok(owned) => Answer::new(Status::Done, 0, owned),
+            Err(failure) => {
+                let text = short_message(failure.message);
+                Answer::new(failure.status, failure.offset, Owned { text, ..Owned::default() })
+            }
+        }
+    }
+}
+
+/// The crate's message, cut to a sane length. It goes through bytes, because the crate quotes BPE
+/// merges that it joined without looking whether the parts make valid UTF-8.
+fn short_message(message: String) -> Vec<u8> {
+    let mut text = String::from_utf8_lossy(&message.into_bytes()).into_owned();
+    if text.len() > MESSAGE_BYTES_MAX {
+        let mut end = MESSAGE_BYTES_MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text.into_bytes()
+}
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A panic is printed by the process's one hook before catch_unwind sees it, but a library must not
+/// print. So the first call puts a hook before the present one that is silent for panics inside our
+/// functions and passes on all others. Setting it once and for all is right: this library brings
+/// its own Rust runtime, whose hook nobody else uses, and where a linker merges it with a Rust
+/// host's, the host's panics still reach the host's hook.
+fn silence_our_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !INSIDE.with(Cell::get) {
+                previous(info);
+            }
+        }));
+        // One text at a time, on the caller's thread, whatever TOKENIZERS_PARALLELISM says.
+        tokenizers::utils::parallelism::set_parallelism(false);
+    });
+}
+
+fn panic_message(payload: Box<dyn Any + Send>) -> String {
+    let said = payload
+        .downcast_ref::<&str>()
+        .map(|text| text.to_string())
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    said.unwrap_or_else(|| "no message".to_string())
+}
+
+/// Runs `work` so that no panic leaves it. The state it leaves behind is sound: a tokenizer does
+/// not change after loading, and the crate's caches only miss when their lock is poisoned.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        silence_our_panics();
+        INSIDE.with(|inside| inside.set(true));
+        work()
+    }));
+    INSIDE.with(|inside| inside.set(false));
+    caught.unwrap_or_else(|payload| Err(Failure::new(Status::Panicked, panic_message(payload))))
+}
+
+fn answer(work: impl FnOnce() -> Result<Owned, Failure>) -> *mut Answer {
+    Box::into_raw(Answer::of(guarded(work)))
+}
+
+/// # Safety
+/// `data` is null or points to `count` values that outlive the result.
+unsafe fn view<'a, T>(data: *const T, count: usize) -> Result<&'a [T], Failure> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if data.is_null() {
+        return Err(Failure::new(Status::InvalidArgument, "the data is a null pointer"));
+    }
+    if count > isize::MAX as usize / std::mem::size_of::<T>() {
+        let message = format!("{count} values are more than memory can hold");
+        return Err(Failure::new(Status::InvalidArgument, message));
+    }
+    Ok(slice::from_raw_parts(data, count))
+}
+
+/// # Safety
+/// `tokenizer` is null or came from textvec_tokenizers_load and is not freed.
+unsafe fn loaded<'a>(tokenizer: *const Loaded) -> Result<&'a Loaded, Failure> {
+    let null = || Failure::new(Status::InvalidArgument, "the tokenizer is a null pointer");
+    tokenizer.as_ref().ok_or_else(null)
+}
+
+/// Dropout is for training; with it one text would give other ids every time.
+fn without_dropout(mut tokenizer: Tokenizer) -> Tokenizer {
+    if let ModelWrapper::BPE(bpe) = tokenizer.get_model() {
+        if bpe.dropout.is_some() {
+            let mut bpe = bpe.clone();
+            bpe.dropout = None;
+            tokenizer.with_model(bpe);
+        }
+    }
+    tokenizer
+}
+
+/// Asks the template by giving it a text of one token. Templates that use a missing special token,
+/// or the second text of a pair, panic here and not at the first real text.
+fn describe(tokenizer: &Tokenizer) -> Result<About, Failure> {
+    let text = Encoding::from_tokens(vec![Token::new(0, "a".to_string(), (0, 1))], 0);
+    let around = tokenizer.post_process(text, None, true)?;
+    let special = around.get_special_tokens_mask();
+    let leading = special.iter().take_while(|mask| **mask != 0).count();
+    let trailing = special.iter().skip(leading).rev().take_while(|mask| **mask != 0).count();
+    if leading + trailing + 1 != special.len() {
+        let message = "the template does not put the text once between its special tokens";
+        return Err(Failure::new(Status::Failed, message));
+    }
+    let vocabulary = tokenizer.get_vocab(true);
+    let ids = vocabulary.values().chain(around.get_ids());
+    let id_max = *ids.max().unwrap_or(&0);
+    let vocabulary_size = tokenizer.get_vocab_size(true);
+    if vocabulary_size == 0 {
+        return Err(Failure::new(Status::Failed, "the vocabulary is empty"));
+    }
+    Ok(About { vocabulary_size, leading, trailing, id_max })
+}
+
+fn load(json: &[u8], lower_case: bool) -> Result<Loaded, Failure> {
+    let mut tokenizer = Tokenizer::from_bytes(json)?;
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None)?;
+    let tokenizer = without_dropout(tokenizer);
+    let about = describe(&tokenizer)?;
+    let added = tokenizer.get_added_tokens_decoder();
+    let mut special_ids: Vec<u32> =
+        added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+    special_ids.sort_unstable();
+    Ok(Loaded { tokenizer, lower_case, about, special_ids })
+}
+
+fn encode(loaded: &Loaded, text: &[u8]) -> Result<Owned, Failure> {
+    let text = std::str::from_utf8(text).map_err(|error| Failure {
+        status: Status::InvalidUtf8,
+        offset: error.valid_up_to(),
+        message: error.to_string(),
+    })?;
+    let encoding = if loaded.lower_case {
+        loaded.tokenizer.encode_fast(text.to_lowercase(), true)?
+    } else {
+        loaded.tokenizer.encode_fast(text, true)?
+    };
+    let (ids, type_ids) = (encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec());
+    if ids.len() != type_ids.len() {
+        let message = format!("{} ids came with {} type ids", ids.len(), type_ids.len());
+        return Err(Failure::new(Status::Failed, message));
+    }
+    Ok(Owned { ids, type_ids, ..Owned::default() })
+}
+
+fn token(loaded: &Loaded, id: u32) -> Result<String, Failure> {
+    loaded.tokenizer.id_to_token(id).ok_or_else(|| {
+        let message = format!("token id {id} is not in the vocabulary");
+        Failure::new(Status::InvalidArgument, message)
+    })
+}
+
+fn decode(loaded: &Loaded, ids: &[u32], skip_special_tokens: bool) -> Result<String, Failure> {
+    // The crate leaves out what it does not know.
+    for id in ids {
+        token(loaded, *id)?;
+    }
+    Ok(loaded.tokenizer.decode(ids, skip_special_tokens)?)
+}
+
+fn text_answer(text: String) -> Owned {
+    Owned { text: text.into_bytes(), ..Owned::default() }
+}
+
+/// # Safety
+/// See textvec_tokenizers.h: `json` has `json_bytes` bytes, `tokenizer` may be written.
+#[no_mangle]
+pub unsafe extern "C" fn textvec_tokenizers_load(
+    json: *const u8,
+    json_bytes: usize,
+    lower_case: i32,
+    tokenizer: *mut *mut Loaded,
+) -> *mut Answer {
+    if let Some(tokenizer) = tokenizer.as_mut() {
+        *tokenizer = ptr::null_mut();
+    }
+    answer(|| {
+        let null = || Failure::new(Status::InvalidArgument, "the tokenizer is a null pointer");
+        let tokenizer = tokenizer.as_mut().ok_or_else(null)?;
+        *tokenizer = Box::into_raw(Box::new(load(view(json, json_bytes)?, lower_case != 0)?));
+        Ok(Owned::default())
+    })
+}
+
+/// # Safety
+/// See textvec_tokenizers.h: `text` has `text_bytes` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn textvec_tokenizers_encode(
+    tokenizer: *const Loaded,
+    text: *const u8,
+    text_bytes: usize,
+) -> *mut Answer {
+    answer(|| encode(loaded(tokenizer)?, view(text, text_bytes)?))
+}
+
+/// # Safety
+/// See textvec_tokenizers.h: `ids` has `ids_count` values.
+#[no_mangle]
+pub unsafe extern "C" fn textvec_tokenizers_decode(
+    tokenizer: *const Loaded,
+    ids: *const u32,
+    ids_count: usize,
+    skip_special_tokens: i32,
+) -> *mut Answer {
+    answer(|| {
+        let ids = view(ids, ids_count)?;
+        decode(loaded(tokenizer)?, ids, skip_special_tokens != 0).map(text_answer)
+    })
+}
+
+/// # Safety
+/// See textvec_tokenizers.h.
+#[no_mangle]
+pub unsafe extern "C" fn textvec_tokenizers_token(
+    tokenizer: *const Loaded,
+    id: u32,
+) -> *mut Answer {
+    answer(|| token(loaded(tokenizer)?, id).map(text_answer))
+}
+
+/// # Safety
+/// See textvec_tokenizers.h.
+#[no_mangle]
+pub unsafe extern "C" fn textvec_tokenizers_special_ids(tokenizer: *const Loaded) -> *mut Answer {
+    answer(|| Ok(Owned { ids: loaded(tokenizer)?.special_ids.clone(), ..Owned::default() }))
+}
+
+/// # Safety
+/// See textvec_tokenizers.h.
+#[no_mangle]
+pub unsafe extern "C" fn textvec_tokenizers_describe(tokenizer: *const Loaded) -> About {
+    guarded(|| Ok(loaded(tokenizer)?.about)).unwrap_or_default()
+}
+
+/// # Safety
+/// `tokenizer` is null or came from textvec_tokenizers_load, and is not used again.
+#[no_mangle]
+pub unsafe extern "C" fn textvec_tokenizers_free(tokenizer: *mut Loaded) {
+    // There is nobody to tell of a failure.
+    let _ = guarded(|| {
+        if !tokenizer.is_null() {
+            drop(Box::from_raw(tokenizer));
+        }
+        Ok(())
+    });
+}
+
+/// # Safety
+/// `answer` is null or came from a function of this library, and is not used again.
+#[no_mangle]
+pub unsafe extern "C" fn textvec_tokenizers_answer_free(answer: *mut Answer) {
+    let _ = guarded(|| {
+        if !answer.is_null() {
+            drop(Box::from_raw(answer));
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,38 @@
+# In: nothing. Out: the model folders and the cache that the service tests share.
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import command_line  # noqa: E402
+import tiny_folder  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A small model's folder; tests must not change it."""
+    return tiny_folder.write_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def own_tiny(tmp_path):
+    """A small model's folder that a test may damage."""
+    return tiny_folder.write_tiny_folder(tmp_path / "own-tiny")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def binary_is_there():
+    binary = pathlib.Path(command_line.BINARY)
+    assert binary.is_file(), f"{binary} is not built; see TEXTVEC_BINARY"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Compiled graphs go into a folder of this session, so that the user's cache stays as it is."""
+    before = pytest.MonkeyPatch()
+    before.setenv("TEXTVEC_CACHE", str(tmp_path_factory.mktemp("cache")))
+    before.delenv("TEXTVEC_MODEL", raising=False)
+    yield
+    before.undo()

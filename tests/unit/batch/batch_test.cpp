@@ -1,0 +1,68 @@
+// Planning and padding: each text once, the budget kept, padding on the right.
+#include "batch/batch.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+namespace textvec::batch {
+namespace {
+
+TEST(MakeBatch, PadsOnTheRightAndMasksThePadding) {
+  const Text a{{5, 6, 7}, {}, 0};
+  const Text b{{8}, {1}, 0};
+  const std::vector<const Text*> texts{&a, &b};
+  const Batch batch = make_batch(texts, 9);
+  EXPECT_EQ(batch.rows, 2U);
+  EXPECT_EQ(batch.length, 3U);
+  EXPECT_EQ(batch.ids, (std::vector<std::int64_t>{5, 6, 7, 8, 9, 9}));
+  EXPECT_EQ(batch.mask, (std::vector<std::int64_t>{1, 1, 1, 1, 0, 0}));
+  EXPECT_EQ(batch.type_ids, (std::vector<std::int64_t>{0, 0, 0, 1, 0, 0}));
+  EXPECT_EQ(batch.lengths, (std::vector<std::size_t>{3, 1}));
+}
+
+TEST(Plan, FillsABatchUpToTheBudgetAndNoFurther) {
+  const std::vector<std::size_t> lengths{4, 4, 4};
+  EXPECT_EQ(plan(lengths, {11}).size(), 2U);
+  EXPECT_EQ(plan(lengths, {12}).size(), 1U);
+  EXPECT_EQ(plan(lengths, {13}).size(), 1U);
+}
+
+TEST(Plan, ATextAboveTheBudgetRunsAlone) {
+  const std::vector<std::size_t> lengths{3, 500, 2};
+  const auto batches = plan(lengths, {8});
+  ASSERT_EQ(batches.size(), 2U);
+  EXPECT_EQ(batches[0], (std::vector<std::size_t>{2, 0}));
+  EXPECT_EQ(batches[1], (std::vector<std::size_t>{1}));
+}
+
+TEST(Plan, CountsPaddingNotTokens) {
+  // 1 + 1 + 10 tokens fit a budget of 12, but padded they are 30.
+  EXPECT_EQ(plan(std::vector<std::size_t>{1, 1, 10}, {12}).size(), 2U);
+}
+
+TEST(Plan, NothingGivesNothing) { EXPECT_TRUE(plan({}, {8}).empty()); }
+
+TEST(Plan, KeepsItsPromisesOnRandomLengths) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 500; ++round) {
+    std::vector<std::size_t> lengths(random() % 200);
+    for (auto& length : lengths) length = 1 + random() % 300;
+    const std::size_t budget = 1 + random() % 2000;
+    std::vector<int> seen(lengths.size(), 0);
+    for (const auto& batch : plan(lengths, {budget})) {
+      std::size_t longest = 0;
+      for (const std::size_t index : batch) {
+        ++seen[index];
+        longest = std::max(longest, lengths[index]);
+      }
+      EXPECT_FALSE(batch.empty());
+      EXPECT_TRUE(batch.size() == 1 || batch.size() * longest <= budget);
+    }
+    EXPECT_TRUE(std::all_of(seen.begin(), seen.end(), [](int count) { return count == 1; }));
+  }
+}
+
+}  // namespace
+}  // namespace textvec::batch

@@ -1,0 +1,274 @@
+// The worker with a session that fails, stalls, or returns known numbers. No runtime, no model.
+#include "worker.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <limits>
+#include <mutex>
+#include <new>
+#include <set>
+#include <thread>
+
+#include "call.h"
+
+namespace textvec {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Row i of the answer is (first id of the text, 1) at every token.
+class FakeSession : public runtime::Session {
+ public:
+  Result<runtime::HiddenStates> run(const batch::Batch& batch,
+                                    const std::stop_token& stop) override {
+    ++runs;
+    {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, stop, [&] { return !held; });
+    }
+    if (stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
+    auto values = std::make_shared<std::vector<float>>();
+    for (std::size_t row = 0; row < batch.rows; ++row) {
+      const auto id = batch.ids[row * batch.length];
+      if (throwing.contains(id)) throw std::bad_alloc();
+      if (failing.contains(id)) return Error{ErrorCode::Internal, "index out of range"};
+      for (std::size_t token = 0; token < batch.length; ++token) {
+        values->push_back(not_a_number.contains(id) ? std::numeric_limits<float>::quiet_NaN()
+                                                    : static_cast<float>(id));
+        values->push_back(1.0F);
+      }
+    }
+    if (short_answer) values->pop_back();
+    return runtime::HiddenStates{values, *values, batch.rows, batch.length, 2};
+  }
+  const runtime::SessionInfo& info() const noexcept override { return info_; }
+
+  void hold(bool value) {
+    const std::lock_guard lock(mutex);
+    held = value;
+    changed.notify_all();
+  }
+
+  std::atomic<int> runs{0};
+  std::set<std::int64_t> failing{};
+  std::set<std::int64_t> throwing{};
+  std::set<std::int64_t> not_a_number{};
+  bool short_answer = false;
+
+ private:
+  std::mutex mutex{};
+  std::condition_variable_any changed{};
+  bool held = false;
+  runtime::SessionInfo info_{};
+};
+
+constexpr WorkerSettings kSettings{64, Pooling::Cls, 2, 0};
+
+std::shared_ptr<Call> make_call(const std::vector<std::uint32_t>& ids,
+                                const EmbedOptions& options = {}, std::size_t length = 1) {
+  auto call = std::make_shared<Call>(ids.size(), 0, 2, options);
+  for (std::size_t row = 0; row < ids.size(); ++row) {
+    call->add(row, {std::vector<std::uint32_t>(length, ids[row]), {}, 0}, false);
+  }
+  return call;
+}
+
+struct Fixture {
+  FakeSession session{};
+  batch::Queue queue{1000};
+  std::unique_ptr<Worker> worker =
+      std::make_unique<Worker>(queue, session, std::vector<vectors::Dense>{}, kSettings);
+
+  std::future<Result<Embeddings>> start(const std::shared_ptr<Call>& call) {
+    auto future = call->future();
+    EXPECT_TRUE(queue.push(call));
+    return future;
+  }
+};
+
+void expect_vector_of(const Embeddings& embeddings, std::size_t row, float id) {
+  const float norm = std::sqrt(id * id + 1);
+  EXPECT_NEAR(embeddings.row(row)[0], id / norm, 1e-6);
+  EXPECT_NEAR(embeddings.row(row)[1], 1 / norm, 1e-6);
+}
+
+TEST(Worker, AnswersInTheCallersOrder) {
+  Fixture fixture;
+  auto call = std::make_shared<Call>(3, 0, 2, EmbedOptions{});
+  call->add(0, {{9, 0, 0, 0, 0}, {}, 0}, false);  // the longest runs last
+  call->add(1, {{4}, {}, 0}, true);
+  call->add(2, {{5, 0, 0}, {}, 0}, false);
+  const auto result = fixture.start(call).get();
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_EQ(result->rows(), 3U);
+  expect_vector_of(*result, 0, 9);
+  expect_vector_of(*result, 1, 4);
+  expect_vector_of(*result, 2, 5);
+  EXPECT_EQ(result->tokens, (std::vector<std::uint32_t>{5, 1, 3}));
+  EXPECT_EQ(result->truncated, (std::vector<std::uint8_t>{0, 1, 0}));
+}
+
+TEST(Worker, AFailingTextFailsAloneInFewRuns) {
+  Fixture fixture;
+  fixture.session.failing = {7};
+  fixture.session.hold(true);
+  auto blocker = fixture.start(make_call({1}));  // so that the next two calls share a window
+  EmbedOptions report;
+  report.bad_text = BadText::Report;
+  std::vector<std::uint32_t> ids(32, 3);
+  ids[20] = 7;
+  auto mixed = fixture.start(make_call(ids, report));
+  auto neighbour = fixture.start(make_call({11, 12}));
+  fixture.session.hold(false);
+  ASSERT_TRUE(blocker.get());
+  const int before = 1;
+  const auto result = mixed.get();
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_EQ(result->failures.size(), 1U);
+  EXPECT_EQ(result->failures.front().text, 20U);
+  EXPECT_EQ(result->failures.front().code, ErrorCode::Internal);
+  for (std::size_t row = 0; row < ids.size(); ++row) {
+    if (row != 20) expect_vector_of(*result, row, 3);
+  }
+  const auto other = neighbour.get();
+  ASSERT_TRUE(other);
+  expect_vector_of(*other, 1, 12);
+  // 34 texts in one batch: one failed run, then two for each of ceil(log2 34) = 6 halvings.
+  EXPECT_LE(fixture.session.runs.load() - before, 1 + 2 * 6);
+}
+
+TEST(Worker, AnExceptionInTheSessionIsAnErrorToo) {
+  Fixture fixture;
+  fixture.session.throwing = {7};
+  EmbedOptions report;
+  report.bad_text = BadText::Report;
+  const auto result = fixture.start(make_call({3, 7, 4}, report)).get();
+  ASSERT_TRUE(result);
+  ASSERT_EQ(result->failures.size(), 1U);
+  EXPECT_EQ(result->failures.front().text, 1U);
+  EXPECT_TRUE(fixture.start(make_call({5})).get()) << "the worker lives";
+}
+
+TEST(Worker, NotANumberIsAnErrorThatNamesTheText) {
+  Fixture fixture;
+  fixture.session.not_a_number = {7};
+  const auto result = fixture.start(make_call({3, 7, 4})).get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::NonFinite);
+  EXPECT_EQ(result.error().text, 1U);
+}
+
+TEST(Worker, AnAnswerOfAnotherShapeIsInternal) {
+  Fixture fixture;
+  fixture.session.short_answer = true;
+  const auto result = fixture.start(make_call({3})).get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::Internal);
+}
+
+TEST(Worker, APassedDeadlineIsNotRun) {
+  Fixture fixture;
+  EmbedOptions late;
+  late.deadline = std::chrono::steady_clock::now() - 1ms;
+  const auto result = fixture.start(make_call({3, 4}, late)).get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::TimedOut);
+  EXPECT_FALSE(result.error().text.has_value());
+  EXPECT_EQ(fixture.session.runs.load(), 0);
+}
+
+TEST(Worker, AStopEndsTheRunningBatchOfItsOwnCall) {
+  Fixture fixture;
+  fixture.session.hold(true);
+  std::stop_source stop;
+  EmbedOptions options;
+  options.stop = stop.get_token();
+  auto future = fixture.start(make_call({3}, options));
+  while (fixture.session.runs.load() == 0) std::this_thread::yield();
+  stop.request_stop();
+  const auto result = future.get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::Cancelled);
+}
+
+TEST(Worker, OneCallersStopDoesNotEndAnothersBatch) {
+  Fixture fixture;
+  fixture.session.hold(true);
+  auto blocker = fixture.start(make_call({1}));
+  while (fixture.session.runs.load() == 0) std::this_thread::yield();
+  std::stop_source stop;
+  EmbedOptions options;
+  options.stop = stop.get_token();
+  auto stopped = fixture.start(make_call({3}, options));
+  auto other = fixture.start(make_call({4}));
+  stop.request_stop();
+  fixture.session.hold(false);
+  EXPECT_TRUE(blocker.get());
+  EXPECT_FALSE(stopped.get());
+  const auto result = other.get();
+  ASSERT_TRUE(result);
+  expect_vector_of(*result, 0, 4);
+}
+
+TEST(Worker, ClosingFailsWhatWaitsAndFinishesWhatRuns) {
+  Fixture fixture;
+  fixture.session.hold(true);
+  auto running = fixture.start(make_call({3}));
+  while (fixture.session.runs.load() == 0) std::this_thread::yield();
+  auto waiting = fixture.start(make_call({4}));
+  std::jthread closer([&] { fixture.worker.reset(); });
+  const auto failed = waiting.get();
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::Cancelled);
+  fixture.session.hold(false);
+  EXPECT_TRUE(running.get());
+}
+
+TEST(Worker, ManyCallersGetTheirOwnVectors) {
+  Fixture fixture;
+  std::vector<std::jthread> callers;
+  for (std::uint32_t caller = 1; caller <= 8; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (std::uint32_t round = 0; round < 50; ++round) {
+        const std::uint32_t id = caller * 100 + round;
+        const auto result = fixture.start(make_call({id, id + 1}, {}, 1 + round % 9)).get();
+        ASSERT_TRUE(result);
+        expect_vector_of(*result, 0, static_cast<float>(id));
+        expect_vector_of(*result, 1, static_cast<float>(id + 1));
+      }
+    });
+  }
+}
+
+TEST(Call, ARefusedTextIsReportedAndTheOthersRun) {
+  Fixture fixture;
+  EmbedOptions report;
+  report.bad_text = BadText::Report;
+  auto call = std::make_shared<Call>(3, 100, 2, report);
+  call->add(0, {{3}, {}, 0}, false);
+  call->refuse(1, {ErrorCode::InvalidArgument, "invalid UTF-8 at byte 0"});
+  call->add(2, {{4}, {}, 0}, false);
+  const auto result = fixture.start(call).get();
+  ASSERT_TRUE(result);
+  ASSERT_EQ(result->failures.size(), 1U);
+  EXPECT_EQ(result->failures.front().text, 101U);
+  expect_vector_of(*result, 2, 4);
+  EXPECT_EQ(result->row(1)[0], 0.0F);
+}
+
+TEST(Call, OneRefusalFailsTheCallByDefault) {
+  Call call(2, 0, 2, {});
+  call.refuse(1, {ErrorCode::InvalidArgument, "invalid UTF-8 at byte 0"});
+  EXPECT_TRUE(call.settled());
+  auto future = call.future();
+  call.close_early(std::nullopt);
+  const auto result = future.get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().text, 1U);
+}
+
+}  // namespace
+}  // namespace textvec
