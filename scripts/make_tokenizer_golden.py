@@ -162,13 +162,23 @@ def truncations(tokenizer, text):
     tokenizer.no_truncation()
 
 
-def golden_case(tokenizer, text):
+def lower_casing(tokenizer):
+    """What sentence-transformers' Transformer module makes of it for do_lower_case."""
+    lower = Tokenizer.from_str(tokenizer.to_str())
+    own = lower.normalizer
+    parts = list(own) if isinstance(own, normalizers.Sequence) else [own] if own else []
+    if not any(isinstance(part, normalizers.Lowercase) for part in parts):
+        lower.normalizer = normalizers.Sequence([normalizers.Lowercase(), *parts])
+    return lower
+
+
+def golden_case(tokenizer, lower, text):
     encoding = tokenizer.encode(text)
     ids = encoding.ids
     case = {"text": text, "ids": ids}
     if any(encoding.type_ids):
         case["type_ids"] = encoding.type_ids
-    lower_ids = tokenizer.encode(text.lower()).ids
+    lower_ids = lower.encode(text).ids
     if lower_ids != ids:
         case["lower_ids"] = lower_ids
     case["decoded"] = tokenizer.decode(ids, skip_special_tokens=False)
@@ -182,6 +192,7 @@ def write_golden(name, texts):
     tokenizer = Tokenizer.from_file(str(FOLDER / f"{name}.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    lower = lower_casing(tokenizer)
     added = tokenizer.get_added_tokens_decoder()
     about = {
         "made_by": "tokenizers " + importlib.metadata.version("tokenizers"),
@@ -193,7 +204,7 @@ def write_golden(name, texts):
     }
     # One case a line, so that a change of one id is a change of one line.
     lines = [f"{json.dumps(key)}: {json.dumps(value)}," for key, value in about.items()]
-    cases = [json.dumps(golden_case(tokenizer, text), separators=(",", ":")) for text in texts]
+    cases = [json.dumps(golden_case(tokenizer, lower, text), separators=(",", ":")) for text in texts]
     body = "\n".join(["{", *lines, '"cases": [', ",\n".join(cases), "]}", ""])
     (FOLDER / f"golden_{name}.json").write_text(body, "ascii")
 

@@ -37,7 +37,9 @@ struct EmbeddingNames {
   std::string types{};      // [type_vocabulary_size, hidden_size]; empty: the family has none
   std::size_t vocabulary_size = 0;
   std::size_t positions_max = 0;
-  std::size_t position_offset = 0;  // row of the first token's position
+  // Row of the first token's position. Above 0, positions count the ids other than
+  // position_offset - 1, which is the padding's id and row.
+  std::size_t position_offset = 0;
   std::size_t type_vocabulary_size = 0;
   std::size_t hidden_size = 0;
   NormNames norm{};

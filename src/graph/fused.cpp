@@ -7,6 +7,10 @@
 namespace textvec::graph {
 namespace {
 
+// onnx.proto, TensorProto.DataType
+constexpr std::int64_t kInt32 = 6;
+constexpr std::int64_t kInt64 = 7;
+
 // Copies columns of [out_features, in_features] as rows of its transpose, because ONNX's MatMul
 // takes [in_features, out_features]. Works on strips of 16 columns: one cache line of the result.
 Fill transposed(const model::Tensor& tensor) {
@@ -86,6 +90,27 @@ std::string FusedTarget::settled(const Edge& x) {
   return node("Add", {x.name, weight(x.pending_bias, {x.width})});
 }
 
+std::string FusedTarget::first_rows(const std::string& table) {
+  const std::string length =
+      node("Shape", {"input_ids"}, {}, {{"start", std::int64_t{1}}, {"end", std::int64_t{2}}});
+  const std::vector<std::int64_t> zero{0};
+  file_.constant("zero", zero, {1});  // the slice's first row, and its axis
+  return node("Slice", {table, "zero", length, "zero"});
+}
+
+// transformers' create_position_ids_from_input_ids: padding ids, wherever they stand, are not
+// counted and have the row before the first token's, which is row 0 of what we keep.
+std::string FusedTarget::counted_rows(const EmbeddingNames& names) {
+  const std::vector<std::int64_t> padding{static_cast<std::int64_t>(names.position_offset) - 1};
+  file_.constant("padding_id", padding, {});
+  const std::vector<std::int64_t> one{1};
+  file_.constant("one", one, {});  // the axis of the tokens
+  const std::string is_token = node("Not", {node("Equal", {"input_ids", "padding_id"})});
+  const std::string counted = node("Cast", {is_token}, {}, {{"to", kInt64}});
+  const std::string rows = node("Mul", {node("CumSum", {counted, "one"}), counted});
+  return node("Gather", {names.positions, rows});
+}
+
 Edge FusedTarget::embeddings(const EmbeddingNames& names) {
   const std::size_t hidden = names.hidden_size;
   const std::string tokens = weight(names.tokens, {names.vocabulary_size, hidden});
@@ -96,9 +121,10 @@ Edge FusedTarget::embeddings(const EmbeddingNames& names) {
     const model::Tensor* types = find(names.types, {names.type_vocabulary_size, hidden});
     if (types != nullptr) types->copy_to(0, type);
   }
+  const std::size_t skipped_rows = names.position_offset == 0 ? 0 : names.position_offset - 1;
   if (const model::Tensor* table = find(names.positions, {names.positions_max, hidden})) {
-    file_.weight(names.positions, {names.positions_max - names.position_offset, hidden},
-                 [table = *table, type, skipped = names.position_offset * hidden](
+    file_.weight(names.positions, {names.positions_max - skipped_rows, hidden},
+                 [table = *table, type, skipped = skipped_rows * hidden](
                      std::size_t begin, std::span<float> out) {
                    table.copy_to(skipped + begin, out);
                    for (std::size_t i = 0; i < out.size(); ++i) {
@@ -108,11 +134,8 @@ Edge FusedTarget::embeddings(const EmbeddingNames& names) {
   }
 
   const std::string gathered = node("Gather", {tokens, "input_ids"});
-  const std::string length =
-      node("Shape", {"input_ids"}, {}, {{"start", std::int64_t{1}}, {"end", std::int64_t{2}}});
-  const std::vector<std::int64_t> zero{0};
-  file_.constant("zero", zero, {1});  // the slice's first row, and its axis
-  const std::string positions = node("Slice", {names.positions, "zero", length, "zero"});
+  const std::string positions =
+      names.position_offset == 0 ? first_rows(names.positions) : counted_rows(names);
   const std::string sum = node("Add", {gathered, positions});
   const std::string normalised =
       node("LayerNormalization",
@@ -131,7 +154,6 @@ Edge FusedTarget::linear(const Edge& x, const LinearNames& names) {
 
 Edge FusedTarget::attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) {
   if (padding_mask_.empty()) {
-    constexpr std::int64_t kInt32 = 6;  // onnx.proto, TensorProto.DataType
     padding_mask_ = node("Cast", {"attention_mask"}, {}, {{"to", kInt32}});
   }
   const std::string bias = joined(q.pending_bias, k.pending_bias, v.pending_bias, q.width);

@@ -38,6 +38,9 @@ class FusedTarget final : public Blocks {
                      std::size_t size_each);
   std::string node(std::string_view operation, const std::vector<std::string>& inputs,
                    std::string_view domain = {}, const std::vector<Attribute>& attributes = {});
+  // Rows of the position table: as many as the batch is long, or one for each id.
+  std::string first_rows(const std::string& table);
+  std::string counted_rows(const EmbeddingNames& names);
   // The edge's tensor with its pending bias added.
   std::string settled(const Edge& x);
 

@@ -52,7 +52,7 @@ struct ModelSpec {
   bool known_architecture = false;  // transformer is complete: a graph can be compiled
   Pooling pooling = Pooling::Mean;  // never FromModel
   bool pooling_assumed = false;  // no pooling configuration was found: sentence-transformers' mean
-  bool pool_prompt = true;       // false: prompt tokens are left out of mean and max pooling
+  bool pool_prompt = true;       // false: prompt tokens are not pooled
   std::vector<DenseSpec> dense{};
   bool lower_case = false;     // sentence_bert_config.json do_lower_case
   std::size_t tokens_max = 0;  // special tokens included; 0: nothing states a limit

@@ -62,6 +62,8 @@ std::vector<ProviderPlacement> read_placement(const Ort::Session& session) {
     found->nodes += subgraph.GetNodes().size();
     found->partitions += 1;
   }
+  // The processor takes nodes one by one; a graph that nobody else has a part in is in one piece.
+  if (placement.size() == 1) placement.front().partitions = 1;
   return placement;
 }
 

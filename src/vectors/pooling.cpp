@@ -33,8 +33,8 @@ void maximum(std::span<const float> hidden, std::size_t begin, std::size_t end,
   for (std::size_t row = begin + 1; row < end; ++row) {
     const float* values = hidden.data() + row * out.size();
     for (std::size_t column = 0; column < out.size(); ++column) {
-      // Written so that a NaN wins and is found later, instead of being skipped.
-      if (!(values[column] <= out[column])) out[column] = values[column];
+      // A NaN wins and stays, so that it is found later instead of being skipped.
+      if (values[column] > out[column] || std::isnan(values[column])) out[column] = values[column];
     }
   }
 }
@@ -46,7 +46,7 @@ void pool(Pooling pooling, std::span<const float> hidden, std::size_t begin, std
   const auto count = static_cast<double>(tokens - begin);
   switch (pooling) {
     case Pooling::Cls:
-      return copy_row(hidden, 0, out);
+      return copy_row(hidden, begin, out);
     case Pooling::LastToken:
       return copy_row(hidden, tokens - 1, out);
     case Pooling::Max:

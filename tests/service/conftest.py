@@ -29,10 +29,12 @@ def binary_is_there():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
+def own_cache(tmp_path_factory, binary_is_there):
     """Compiled graphs go into a folder of this session, so that the user's cache stays as it is."""
     before = pytest.MonkeyPatch()
     before.setenv("TEXTVEC_CACHE", str(tmp_path_factory.mktemp("cache")))
     before.delenv("TEXTVEC_MODEL", raising=False)
+    # Compiled here, because a first use says so on standard error.
+    assert command_line.run("embed", "first").code == 0
     yield
     before.undo()

@@ -22,13 +22,15 @@ class SlowBert {
   // Hidden states [tokens, hidden_size].
   Matrix run(const std::vector<std::uint32_t>& ids) const {
     const auto& shape = model_.shape();
-    const std::size_t offset = model_.roberta() ? 2 : 0;  // pad_token_id 1, plus one
+    std::size_t counted = 0;
     Matrix x;
-    for (std::size_t position = 0; position < ids.size(); ++position) {
+    for (const std::uint32_t id : ids) {
+      // roberta: padding, id 1, has row 1 of the positions and is not counted.
+      const std::size_t position = !model_.roberta() ? x.size() : id == 1 ? 1 : 1 + ++counted;
       std::vector<double> row(shape.hidden_size);
       for (std::size_t column = 0; column < shape.hidden_size; ++column) {
-        row[column] = at("embeddings.word_embeddings.weight", ids[position], column) +
-                      at("embeddings.position_embeddings.weight", position + offset, column);
+        row[column] = at("embeddings.word_embeddings.weight", id, column) +
+                      at("embeddings.position_embeddings.weight", position, column);
         if (!model_.distil())
           row[column] += at("embeddings.token_type_embeddings.weight", 0, column);
       }

@@ -42,7 +42,7 @@ typedef struct textvec_tokenizers_about {
 } textvec_tokenizers_about;
 
 /* Reads a tokenizer.json and switches off its padding, truncation and dropout. With `lower_case`
-   every text is lower-cased first. DONE: *tokenizer is set, to be freed with
+   every text is lower-cased first, but for the special tokens in it. DONE: *tokenizer is set, to be freed with
    textvec_tokenizers_free; else it is null. No function that gives an answer gives null. */
 textvec_tokenizers_answer* textvec_tokenizers_load(const uint8_t* json, size_t json_bytes,
                                                    int32_t lower_case,

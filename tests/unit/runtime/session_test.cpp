@@ -60,6 +60,7 @@ TEST(OpenSession, PlacesEveryNodeOnTheProcessor) {
   ASSERT_EQ(info.placement.size(), 1U);
   EXPECT_EQ(info.placement.front().provider, "CPUExecutionProvider");
   EXPECT_GT(info.placement.front().nodes, 10U);
+  EXPECT_EQ(info.placement.front().partitions, 1U);
 }
 
 TEST(Run, AnIdAboveTheTableIsAnErrorAndTheSessionLives) {

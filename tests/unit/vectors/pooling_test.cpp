@@ -16,7 +16,7 @@ double expected(Pooling pooling, const std::vector<float>& hidden, std::size_t w
   const auto at = [&](std::size_t row) {
     return static_cast<double>(hidden[row * width + column]);
   };
-  if (pooling == Pooling::Cls) return at(0);
+  if (pooling == Pooling::Cls) return at(begin);
   if (pooling == Pooling::LastToken) return at(tokens - 1);
   double sum = 0;
   double largest = -std::numeric_limits<double>::infinity();

@@ -9,6 +9,7 @@ use std::slice;
 use std::sync::Once;
 
 use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::tokenizer::{Encoding, Token};
 use tokenizers::Tokenizer;
 
@@ -17,7 +18,6 @@ const MESSAGE_BYTES_MAX: usize = 500;
 
 pub struct Loaded {
     tokenizer: Tokenizer,
-    lower_case: bool,
     about: About,
     special_ids: Vec<u32>,
 }
@@ -209,6 +209,26 @@ fn without_dropout(mut tokenizer: Tokenizer) -> Tokenizer {
     tokenizer
 }
 
+fn is_lower_case(normalizer: &NormalizerWrapper) -> bool {
+    matches!(normalizer, NormalizerWrapper::Lowercase(_))
+}
+
+/// Lower case first, as sentence-transformers does it for do_lower_case: by a normalizer before the
+/// tokenizer's own, unless that has one, so that special tokens in a text stay what they are.
+fn with_lower_case(mut tokenizer: Tokenizer) -> Result<Tokenizer, Failure> {
+    let own: Vec<NormalizerWrapper> = match tokenizer.get_normalizer().cloned() {
+        None => Vec::new(),
+        Some(NormalizerWrapper::Sequence(sequence)) => sequence.into_iter().collect(),
+        Some(one) => vec![one],
+    };
+    if !own.iter().any(is_lower_case) {
+        let first = NormalizerWrapper::Lowercase(Lowercase);
+        let all = std::iter::once(first).chain(own).collect();
+        tokenizer.with_normalizer(Some(Sequence::new(all)))?;
+    }
+    Ok(tokenizer)
+}
+
 /// Asks the template by giving it a text of one token. Templates that use a missing special token,
 /// or the second text of a pair, panic here and not at the first real text.
 fn describe(tokenizer: &Tokenizer) -> Result<About, Failure> {
@@ -235,13 +255,16 @@ fn load(json: &[u8], lower_case: bool) -> Result<Loaded, Failure> {
     let mut tokenizer = Tokenizer::from_bytes(json)?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None)?;
-    let tokenizer = without_dropout(tokenizer);
+    let mut tokenizer = without_dropout(tokenizer);
+    if lower_case {
+        tokenizer = with_lower_case(tokenizer)?;
+    }
     let about = describe(&tokenizer)?;
     let added = tokenizer.get_added_tokens_decoder();
     let mut special_ids: Vec<u32> =
         added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
     special_ids.sort_unstable();
-    Ok(Loaded { tokenizer, lower_case, about, special_ids })
+    Ok(Loaded { tokenizer, about, special_ids })
 }
 
 fn encode(loaded: &Loaded, text: &[u8]) -> Result<Owned, Failure> {
@@ -250,11 +273,7 @@ fn encode(loaded: &Loaded, text: &[u8]) -> Result<Owned, Failure> {
         offset: error.valid_up_to(),
         message: error.to_string(),
     })?;
-    let encoding = if loaded.lower_case {
-        loaded.tokenizer.encode_fast(text.to_lowercase(), true)?
-    } else {
-        loaded.tokenizer.encode_fast(text, true)?
-    };
+    let encoding = loaded.tokenizer.encode_fast(text, true)?;
     let (ids, type_ids) = (encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec());
     if ids.len() != type_ids.len() {
         let message = format!("{} ids came with {} type ids", ids.len(), type_ids.len());
