@@ -29,7 +29,8 @@ Interrupt::Interrupt() {
 
 Interrupt::~Interrupt() {
   closing_ = true;
-  pthread_kill(thread_.native_handle(), SIGTERM);
+  // Blocked in every thread: it only wakes sigwait().
+  pthread_kill(thread_.native_handle(), SIGTERM);  // NOLINT(bugprone-bad-signal-to-kill-thread)
   thread_.join();
   for (const int descriptor : pipe_) {
     if (descriptor >= 0) close(descriptor);

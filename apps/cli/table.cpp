@@ -17,7 +17,10 @@ std::string Table::text() const {
   for (const auto& [label, value] : rows_) width = std::max(width, label.size());
   std::string text;
   for (const auto& [label, value] : rows_) {
-    text += label + std::string(width - label.size() + 2, ' ') + value + "\n";
+    text += label;
+    text.append(width - label.size() + 2, ' ');
+    text += value;
+    text += '\n';
   }
   return text;
 }

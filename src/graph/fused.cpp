@@ -124,8 +124,8 @@ Edge FusedTarget::embeddings(const EmbeddingNames& names) {
   const std::size_t skipped_rows = names.position_offset == 0 ? 0 : names.position_offset - 1;
   if (const model::Tensor* table = find(names.positions, {names.positions_max, hidden})) {
     file_.weight(names.positions, {names.positions_max - skipped_rows, hidden},
-                 [table = *table, type, skipped = skipped_rows * hidden](
-                     std::size_t begin, std::span<float> out) {
+                 [table = *table, type, skipped = skipped_rows * hidden](std::size_t begin,
+                                                                         std::span<float> out) {
                    table.copy_to(skipped + begin, out);
                    for (std::size_t i = 0; i < out.size(); ++i) {
                      out[i] += type[(begin + i) % type.size()];

@@ -34,8 +34,10 @@ struct Encoding {
 class Tokenizer {
  public:
   // Errors: NotFound, BadModel (what the crate said).
-  static Result<Tokenizer> load(const std::filesystem::path& tokenizer_json, bool lower_case = false);
-  static Result<Tokenizer> parse(std::string_view json, std::string_view source, bool lower_case = false);
+  static Result<Tokenizer> load(const std::filesystem::path& tokenizer_json,
+                                bool lower_case = false);
+  static Result<Tokenizer> parse(std::string_view json, std::string_view source,
+                                 bool lower_case = false);
 
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -53,9 +55,9 @@ class Tokenizer {
   Result<std::string> decode(std::span<const std::uint32_t> ids, bool skip_special_tokens) const;
   Result<std::string> token_string(std::uint32_t id) const;
 
-  std::size_t vocabulary_size() const noexcept;  // added tokens included
-  std::uint32_t id_max() const noexcept;         // the largest id that encode() can give
-  std::vector<std::uint32_t> special_ids() const;  // added tokens marked special, ascending
+  std::size_t vocabulary_size() const noexcept;       // added tokens included
+  std::uint32_t id_max() const noexcept;              // the largest id that encode() can give
+  std::vector<std::uint32_t> special_ids() const;     // added tokens marked special, ascending
   std::size_t special_tokens_added() const noexcept;  // by the template around one text
 
  private:

@@ -26,8 +26,8 @@ enum {
    pointer may be read only where its count is above 0. */
 typedef struct textvec_tokenizers_answer {
   int32_t status;
-  size_t offset;           /* of INVALID_UTF8 */
-  const uint8_t* text;     /* UTF-8, no NUL at the end: the message unless DONE, else the result */
+  size_t offset;       /* of INVALID_UTF8 */
+  const uint8_t* text; /* UTF-8, no NUL at the end: the message unless DONE, else the result */
   size_t text_bytes;
   const uint32_t* ids;
   const uint32_t* type_ids; /* one for each id, or null */
@@ -42,8 +42,9 @@ typedef struct textvec_tokenizers_about {
 } textvec_tokenizers_about;
 
 /* Reads a tokenizer.json and switches off its padding, truncation and dropout. With `lower_case`
-   every text is lower-cased first, but for the special tokens in it. DONE: *tokenizer is set, to be freed with
-   textvec_tokenizers_free; else it is null. No function that gives an answer gives null. */
+   every text is lower-cased first, but for the special tokens in it. DONE: *tokenizer is set, to be
+   freed with textvec_tokenizers_free; else it is null. No function that gives an answer gives null.
+ */
 textvec_tokenizers_answer* textvec_tokenizers_load(const uint8_t* json, size_t json_bytes,
                                                    int32_t lower_case,
                                                    textvec_tokenizers_tokenizer** tokenizer);
