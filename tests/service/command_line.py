@@ -1,10 +1,14 @@
 # In: arguments and standard input for the textvec binary. Out: what it printed, and its exit code.
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
+import threading
+import time
 
 import numpy
 
@@ -44,15 +48,36 @@ def restore_interrupt():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start(*arguments, model=MINILM, env=None, **options):
+def limit_file_size(size):
+    """For start(): no file that the command writes grows beyond `size`, as on a full disk."""
+
+    def limit():
+        restore_interrupt()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # write() fails, the process goes on
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+def start(*arguments, model=MINILM, env=None, preexec_fn=restore_interrupt, **options):
     """Starts a command; `model` None leaves --model out."""
     command = [BINARY, *map(str, arguments)]
     if model is not None:
         command[2:2] = ["--model", str(model)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen(
-        command, env=environment(env or {}), preexec_fn=restore_interrupt, **options
-    )
+    return subprocess.Popen(command, env=environment(env or {}), preexec_fn=preexec_fn, **options)
+
+
+@contextlib.contextmanager
+def running(*arguments, **options):
+    """A command with three pipes, which ends with the block; a hang fails whoever reads them."""
+    process = start(*arguments, **{"stdin": subprocess.PIPE, **options})
+    alarm = threading.Timer(SECONDS_MAX, process.kill)
+    alarm.start()
+    with process, contextlib.ExitStack() as ending:
+        ending.callback(process.kill)
+        ending.callback(alarm.cancel)
+        yield process
 
 
 def finish(process, given=None):
@@ -67,11 +92,30 @@ def finish(process, given=None):
 
 def run(*arguments, given=b"", **options):
     """Runs a command to its end with `given` on standard input."""
-    return finish(start(*arguments, stdin=subprocess.PIPE, **options), given)
+    return finish(start(*arguments, **{"stdin": subprocess.PIPE, **options}), given)
+
+
+def wait_until(condition):
+    """For what no pipe tells: a file's content, a buffer's level."""
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+def lines_of(texts):
+    return "".join(text + "\n" for text in texts).encode()
 
 
 def jsonl(*objects):
     return "".join(json.dumps(item) + "\n" for item in objects).encode()
+
+
+def assert_refused(answer, code, *words):
+    """Nothing on standard output, and a message with each of `words`."""
+    assert (answer.code, answer.out) == (code, b""), answer.err
+    for word in words:
+        assert str(word) in answer.err
 
 
 def assert_unit(vectors):

@@ -1,5 +1,6 @@
 # In: nothing. Out: the model folders and the cache that the service tests share.
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -17,9 +18,11 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture
-def own_tiny(tmp_path):
+def own_tiny(tiny, tmp_path):
     """A small model's folder that a test may damage."""
-    return tiny_folder.write_tiny_folder(tmp_path / "own-tiny")
+    folder = pathlib.Path(shutil.copytree(tiny, tmp_path / "own-tiny"))
+    yield folder
+    shutil.rmtree(folder)  # pytest would keep hundreds of them
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,9 +35,11 @@ def binary_is_there():
 def own_cache(tmp_path_factory, binary_is_there):
     """Compiled graphs go into a folder of this session, so that the user's cache stays as it is."""
     before = pytest.MonkeyPatch()
-    before.setenv("TEXTVEC_CACHE", str(tmp_path_factory.mktemp("cache")))
+    cache = tmp_path_factory.mktemp("cache")
+    before.setenv("TEXTVEC_CACHE", str(cache))
     before.delenv("TEXTVEC_MODEL", raising=False)
     # Compiled here, because a first use says so on standard error.
     assert command_line.run("embed", "first").code == 0
     yield
     before.undo()
+    shutil.rmtree(cache)

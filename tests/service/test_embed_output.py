@@ -4,13 +4,9 @@ import random
 
 import numpy
 import pytest
-from command_line import assert_unit, jsonl, run
+from command_line import assert_unit, jsonl, lines_of, run
 
 TEXTS = ["first text", "a second, longer text", "third"]
-
-
-def lines_of(texts):
-    return "".join(text + "\n" for text in texts).encode()
 
 
 def test_arguments_give_a_line_each():
