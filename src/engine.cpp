@@ -126,8 +126,7 @@ struct Engine::Impl {
   }
 
   Result<tokens::Encoding> encode(const Plan& plan, std::string_view text) const {
-    if (plan.prompt.empty()) return model.tokenizer.encode(text, plan.limits);
-    return model.tokenizer.encode(plan.prompt + std::string(text), plan.limits);
+    return model.tokenizer.encode(text, plan.limits, plan.prompt);
   }
 
   template <class Text>

@@ -94,9 +94,11 @@ Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& 
   const auto weights = model::Weights::open(files.folder);
   if (!weights) return weights.error();
   const auto cache_folder = user_cache_folder(options);
-  if (!cache_folder) return cache_folder.error();
+  if (!cache_folder && options.log) {
+    options.log(cache_folder.error().message + "; the graph is built in memory");
+  }
   return graph::compile(files.spec, *weights, graph::Target::Fused, options.precision,
-                        *cache_folder, options.log);
+                        cache_folder ? *cache_folder : fs::path(), options.log);
 }
 
 Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
@@ -104,9 +106,9 @@ Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
   if (!tokenizer) return tokenizer.error();
   const std::size_t rows = files.spec.transformer.vocabulary_size;
   if (rows != 0 && tokenizer->id_max() >= rows) {
-    return Error{ErrorCode::BadModel,
-                 "tokenizer.json gives ids up to " + std::to_string(tokenizer->id_max()) +
-                     "; the model's vocabulary_size is " + std::to_string(rows)};
+    return Error{ErrorCode::BadModel, "tokenizer.json gives ids up to " +
+                                          std::to_string(tokenizer->id_max()) +
+                                          "; config.json: vocab_size is " + std::to_string(rows)};
   }
   return tokenizer;
 }

@@ -157,9 +157,8 @@ int run_embed(const EmbedCommand& command) {
   const EmbedOptions options = embed_options(command, interrupt);
   const auto source = open_texts(command.input, interrupt, options.deadline);
   if (!source) return fail(source.error());
-  if ((*source)->reads_from(command.output)) {
-    return fail({ErrorCode::InvalidArgument, "--output " + command.output + " is the input"});
-  }
+  const auto apart = check_not_the_input(**source, command.output);
+  if (!apart) return fail(apart.error());
   const auto engine = Engine::load(model_name(command.model), command.model.load);
   if (!engine) return fail(engine.error());
   // No text, but the options are looked at: they are wrong before the output is touched.

@@ -88,6 +88,7 @@ Result<std::optional<Line>> LineReader::next() {
   Line line;
   std::size_t bytes_taken = 0;  // LF included
   bool ended = false;
+  bool ends_with_return = false;
   while (!ended) {
     if (begin_ == end_) {
       if (auto filled = fill(); !filled) return std::move(filled).error();
@@ -99,16 +100,14 @@ Result<std::optional<Line>> LineReader::next() {
     begin_ += length + (ended ? 1 : 0);
     bytes_taken += length + (ended ? 1 : 0);
     line.bytes += length;
+    if (length > 0) ends_with_return = piece[length - 1] == '\r';
     // One byte more than the limit: it may be the CR of a CRLF.
     const std::size_t room = line_bytes_max_ + 1 - line.content.size();
     line.content.append(piece.substr(0, std::min(length, room)));
   }
   if (bytes_taken == 0) return std::optional<Line>();
   bytes_read_ += bytes_taken;
-  if (line.content.size() == line.bytes && line.content.ends_with('\r')) {
-    line.content.pop_back();
-    --line.bytes;
-  }
+  if (ends_with_return) line.content.resize(std::min(line.content.size(), --line.bytes));
   if (line.bytes > line_bytes_max_) line.content = std::string();
   return std::optional(std::move(line));
 }
@@ -161,8 +160,9 @@ Result<void> LineReader::skip_byte_order_mark() {
 bool LineReader::reads_from(const std::string& path) const {
   struct stat mine{};
   struct stat other{};
-  return fstat(descriptor_, &mine) == 0 && stat(path.c_str(), &other) == 0 &&
-         S_ISREG(mine.st_mode) && mine.st_dev == other.st_dev && mine.st_ino == other.st_ino;
+  const int known = path.empty() ? fstat(STDOUT_FILENO, &other) : stat(path.c_str(), &other);
+  return known == 0 && fstat(descriptor_, &mine) == 0 && S_ISREG(mine.st_mode) &&
+         mine.st_dev == other.st_dev && mine.st_ino == other.st_ino;
 }
 
 }  // namespace textvec::cli

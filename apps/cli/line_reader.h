@@ -42,6 +42,7 @@ class LineReader {
   std::uint64_t bytes_read() const noexcept { return bytes_read_; }
   // What there is to read, when it is a regular file; else 0.
   std::uint64_t bytes_total() const noexcept { return bytes_total_; }
+  // An empty path is standard output.
   bool reads_from(const std::string& path) const;
 
  private:

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <limits>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "commands.h"
 #include "exit_code.h"
 #include "hub/locate.h"
+#include "output_file.h"
 #include "textvec/embeddings.h"
 #include "textvec/version.h"
 
@@ -123,7 +125,10 @@ void add_model(CLI::App& app, std::string& model) {
   add_text(app, "-m,--model", model, "M",
            "a folder, an .onnx file, or a name in the caches\n"
            "(default: $TEXTVEC_MODEL, else " +
-               std::string(hub::kDefaultModel) + ")");
+               std::string(hub::kDefaultModel) + ")")
+      ->check(CLI::Validator(
+          [](const std::string& given) { return given.empty() ? "takes no empty name" : ""; }, "",
+          "name"));
 }
 
 void add_precision(CLI::App& app, Precision& precision) {
@@ -188,10 +193,21 @@ void add_text_options(CLI::App& app, EmbedOptions& embed) {
 
 void add_timeout(CLI::App& app, std::optional<double>& seconds) {
   constexpr double kSecondsMax = 1e8;  // three years
-  app.add_option_function<double>(
-         "--timeout", [&seconds](const double& given) { seconds = given; },
-         "fail with exit code 5 when the run takes longer (default: no limit)")
-      ->check(CLI::Range(0.001, kSecondsMax))
+  const auto check = [](const std::string& given) {
+    double number = 0;
+    // Written so that what is not a number is out of range.
+    if (read_number(given, number) && number >= 0.001 && number <= kSecondsMax)
+      return std::string();
+    return "takes 0.001 to 100000000 seconds, not " + quoted(given);
+  };
+  const auto store = [&seconds](const std::string& given) {
+    double number = 0;
+    read_number(given, number);
+    seconds = number;
+  };
+  app.add_option_function<std::string>(
+         "--timeout", store, "fail with exit code 5 when the run takes longer (default: no limit)")
+      ->check(CLI::Validator(check, "", "seconds"))
       ->type_name("SECONDS");
 }
 
@@ -307,6 +323,22 @@ int run_command(const std::string& name, Commands& commands, std::vector<std::st
   return run_doctor(commands.doctor);
 }
 
+// --help and --version are answered, mistakes are said. CLI11 says of an unknown command only that
+// there is none.
+int answer_to(const CLI::App& app, const CLI::ParseError& error, const std::string& first) {
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError) && !first.empty() &&
+      app.get_subcommands().empty()) {
+    return fail({ErrorCode::InvalidArgument,
+                 "unknown command " + quoted(first) + "; textvec --help lists the commands"});
+  }
+  std::ostringstream data;
+  std::ostringstream words;
+  const int code = app.exit(error, data, words);
+  if (code == 0) return print(data.str());
+  std::cerr << words.str();
+  return kCallersMistake;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Turns text into vectors, on this machine.", "textvec");
   Commands commands;
@@ -314,12 +346,12 @@ int run(int argc, char** argv) {
   std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   std::vector<std::string> more_texts = take_texts_after_mark(arguments);
   protect(arguments);
+  const std::string first = arguments.empty() ? "" : unprotected(arguments.front());
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     app.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error, std::cout, std::cerr);
-    return code == 0 ? kDone : kCallersMistake;  // --help and --version are no mistakes
+    return answer_to(app, error, first);
   }
   return run_command(app.get_subcommands().front()->get_name(), commands, std::move(more_texts));
 }

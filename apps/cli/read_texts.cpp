@@ -126,6 +126,12 @@ Result<std::unique_ptr<TextSource>> open_texts(const InputOptions& options,
       std::make_unique<Lines>(std::move(*reader), std::move(*field), options.skip));
 }
 
+Result<void> check_not_the_input(const TextSource& source, const std::string& output) {
+  if (!source.reads_from(output)) return {};
+  return callers_mistake((output.empty() ? "standard output" : "--output " + output) +
+                         " is the input");
+}
+
 Result<std::vector<InputText>> read_window(TextSource& source) {
   std::vector<InputText> window;
   std::size_t bytes = 0;

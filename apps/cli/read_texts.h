@@ -18,8 +18,8 @@ namespace textvec::cli {
 // Of one text. The engine is given the same limit; here it keeps a line that the engine would
 // refuse out of memory.
 inline constexpr std::size_t kTextBytesMax = std::size_t{1} << 20;
-// Of one line of JSON: escapes make a text up to three times longer, and other fields need room.
-inline constexpr std::size_t kJsonLineBytesMax = 4 * kTextBytesMax;
+// Of one line of JSON: escapes make a text up to six times longer, and other fields need room.
+inline constexpr std::size_t kJsonLineBytesMax = 8 * kTextBytesMax;
 
 struct InputOptions {
   std::vector<std::string> texts{};     // the arguments; with none, `file` is read
@@ -46,7 +46,7 @@ class TextSource {
   virtual bool ready() = 0;
   // Of the whole input; 0: unknown.
   virtual std::uint64_t bytes_total() const noexcept = 0;
-  // Whether `path` is the very file that is being read.
+  // Whether `path`, or standard output when it is empty, is the very file that is being read.
   virtual bool reads_from(const std::string& path) const = 0;
 };
 
@@ -55,6 +55,9 @@ class TextSource {
 Result<std::unique_ptr<TextSource>> open_texts(const InputOptions& options,
                                                const Interrupt& interrupt,
                                                std::chrono::steady_clock::time_point deadline);
+
+// InvalidArgument when the output would go into the file that is being read.
+Result<void> check_not_the_input(const TextSource& source, const std::string& output);
 
 // Texts that are read together and run together: at most 1,024 and about 1 MiB, fewer when the rest
 // is not there yet. Empty: the end.

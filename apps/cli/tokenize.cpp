@@ -58,9 +58,8 @@ int run_tokenize(const TokenizeCommand& command) {
   options.stop = interrupt.token();
   const auto source = open_texts(command.input, interrupt, options.deadline);
   if (!source) return fail(source.error());
-  if ((*source)->reads_from(command.output)) {
-    return fail({ErrorCode::InvalidArgument, "--output " + command.output + " is the input"});
-  }
+  const auto apart = check_not_the_input(**source, command.output);
+  if (!apart) return fail(apart.error());
   const auto engine = Engine::load(model_name(command.model), command.model.load);
   if (!engine) return fail(engine.error());
   const auto options_checked = engine->tokenize({}, options);

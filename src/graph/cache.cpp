@@ -60,14 +60,18 @@ bool write_text(const fs::path& file, const std::string& text) {
 std::optional<std::string> stamp(const fs::path& file) {
   struct stat status{};
   if (::stat(file.c_str(), &status) != 0) return std::nullopt;
+  // Both times: a copy may keep the one of its original, and nobody can set the other.
 #ifdef __APPLE__
   const auto& modified = status.st_mtimespec;
+  const auto& changed = status.st_ctimespec;
 #else
   const auto& modified = status.st_mtim;
+  const auto& changed = status.st_ctim;
 #endif
   return std::to_string(status.st_dev) + " " + std::to_string(status.st_ino) + " " +
          std::to_string(status.st_size) + " " + std::to_string(modified.tv_sec) + "." +
-         std::to_string(modified.tv_nsec);
+         std::to_string(modified.tv_nsec) + " " + std::to_string(changed.tv_sec) + "." +
+         std::to_string(changed.tv_nsec);
 }
 
 std::string sha256_text(std::string_view text) {

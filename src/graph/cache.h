@@ -27,7 +27,7 @@ class GraphCache {
   using Write = std::function<Result<WrittenFiles>(const std::filesystem::path& folder)>;
   Result<std::filesystem::path> store(const std::string& key, const Write& write) const;
 
-  // SHA-256 of a file, remembered by path, size, modification time and inode, so that gigabytes of
+  // SHA-256 of a file, remembered by path, device, inode, size and times, so that gigabytes of
   // weights are read once and not at every start.
   Result<std::string> file_sha256(const std::filesystem::path& file) const;
 

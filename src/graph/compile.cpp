@@ -18,7 +18,11 @@ namespace {
 // Raised by hand when the nodes or the layout that a target writes change between two versions.
 constexpr int kFormat = 1;
 
-Result<void> check_request(Target target, Precision precision) {
+Result<void> check_request(const model::ModelSpec& spec, Target target, Precision precision) {
+  if (!spec.known_architecture) {
+    return Error{ErrorCode::Unsupported,
+                 "architecture \"" + spec.transformer.type + "\" is not one that textvec compiles"};
+  }
   if (target == Target::Static) {
     return Error{ErrorCode::Unsupported, "target static is not in this version; use fused"};
   }
@@ -77,7 +81,14 @@ OnnxFile::Progress progress_to(const Log& log) {
 Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& weights,
                           Target target, Precision precision,
                           const std::filesystem::path& cache_folder, const Log& log) {
-  if (const auto possible = check_request(target, precision); !possible) return possible.error();
+  if (const auto possible = check_request(spec, target, precision); !possible) {
+    return possible.error();
+  }
+  if (cache_folder.empty()) {
+    const auto file = build(spec, weights);
+    if (!file) return file.error();
+    return file->build_in_memory(progress_to(log));
+  }
   const GraphCache cache(cache_folder);
   const auto key = cache_key(spec, weights, cache);
   if (!key) return key.error();
@@ -89,14 +100,19 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
   const auto file = build(spec, weights);
   if (!file) return file.error();
   if (log) log("compiling " + spec.name + " for target fused, f32");
-  auto stored = cache.store(*key, [&](const std::filesystem::path& folder) {
-    return file->write(folder, progress_to(log));
+  auto stored = cache.store(*key, [&](const std::filesystem::path& folder) -> Result<WrittenFiles> {
+    auto written = file->write(folder, progress_to(log));
+    // The key stands for what the paths name now, which must be what was read.
+    if (const auto unchanged = weights.check_unchanged(); !unchanged) return unchanged.error();
+    return written;
   });
   if (stored) {
     OnnxModel model;
     model.file = std::move(*stored);
     return model;
   }
+  // The weights', and not the cache's fault.
+  if (stored.error().code == ErrorCode::BadModel) return stored.error();
   if (log) log(stored.error().message + "; the graph is built in memory");
   return file->build_in_memory(progress_to(log));
 }
@@ -104,7 +120,9 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
 Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights& weights,
                              Target target, Precision precision,
                              const std::filesystem::path& folder, const Log& log) {
-  if (const auto possible = check_request(target, precision); !possible) return possible.error();
+  if (const auto possible = check_request(spec, target, precision); !possible) {
+    return possible.error();
+  }
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) {

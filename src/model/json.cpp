@@ -1,6 +1,7 @@
 // In: JSON text. Out: a small immutable tree, and typed look-ups. See json.h.
 #include "model/json.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/src.hpp>
@@ -9,6 +10,8 @@
 #include <fstream>
 #include <system_error>
 #include <utility>
+
+#include "model/utf8.h"
 
 namespace textvec::model {
 namespace {
@@ -215,7 +218,10 @@ Result<Json> parse_json(std::string_view text, std::string_view source) {
   if (!error && consumed < text.size()) error = boost::json::error::extra_data;
   if (!error) return parser.handler().take();
   const std::string& refusal = parser.handler().refusal();
-  const std::string why = refusal.empty() ? error.message() : refusal;
+  std::string why = refusal.empty() ? error.message() : refusal;
+  if (error == boost::json::error::too_deep) {
+    why = "more than " + std::to_string(kDepthMax) + " levels deep";
+  }
   return Error{ErrorCode::BadModel, std::string(source) + " is no valid JSON at byte " +
                                         std::to_string(consumed) + ": " + why};
 }
@@ -296,8 +302,17 @@ Result<bool> JsonReader::boolean_or(std::string_view key, bool fallback) const {
 void append_json_string(std::string& out, std::string_view text) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   out += '"';
-  for (const char character : text) {
+  std::size_t next = 0;
+  while (next < text.size()) {
+    const char character = text[next];
     const auto byte = static_cast<unsigned char>(character);
+    if (byte >= 0x80) {
+      const std::size_t bytes = character_bytes(text.substr(next));
+      out += bytes == 0 ? "\\ufffd" : text.substr(next, bytes);
+      next += std::max<std::size_t>(bytes, 1);
+      continue;
+    }
+    ++next;
     if (character == '"' || character == '\\') {
       out += '\\';
       out += character;

@@ -82,7 +82,8 @@ class JsonReader {
   std::string source_;
 };
 
-// Writes text as a JSON string with its quotes: escapes as RFC 8259 asks, UTF-8 kept as it is.
+// Writes text as a JSON string with its quotes: escapes as RFC 8259 asks, UTF-8 kept as it is; a
+// byte that belongs to no character becomes U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 // Shortest decimal form that reads back to the same float. Finite values only.
 void append_json_number(std::string& out, float value);

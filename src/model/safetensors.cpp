@@ -265,6 +265,18 @@ void Tensor::copy_to(std::size_t begin, std::span<float> out) const noexcept {
   }
 }
 
+bool same_content(const struct stat& a, const struct stat& b) {
+#ifdef __APPLE__
+  const auto& modified_a = a.st_mtimespec;
+  const auto& modified_b = b.st_mtimespec;
+#else
+  const auto& modified_a = a.st_mtim;
+  const auto& modified_b = b.st_mtim;
+#endif
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
+         modified_a.tv_sec == modified_b.tv_sec && modified_a.tv_nsec == modified_b.tv_nsec;
+}
+
 // A whole file, read-only. As with every mapping, nobody may shorten the file while it is in use.
 class Weights::Mapping {
  public:
@@ -287,19 +299,26 @@ class Weights::Mapping {
 
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
 
+  Result<void> check_unchanged() const {
+    struct stat now = {};
+    if (::stat(file_.c_str(), &now) == 0 && same_content(status_, now)) return {};
+    return bad(file_.string(), "was changed while it was being read");
+  }
+
  private:
   static Error failure(ErrorCode code, const char* what, const fs::path& file, int reason) {
     return {code, what + file.string() + ": " + std::generic_category().message(reason)};
   }
 
   Result<void> map(int descriptor, const fs::path& file) {
-    struct stat status = {};
-    if (::fstat(descriptor, &status) != 0) {
+    file_ = file;
+    if (::fstat(descriptor, &status_) != 0) {
       return failure(ErrorCode::Internal, "cannot read the size of ", file, errno);
     }
-    if (!S_ISREG(status.st_mode)) return bad(file.string(), "is no regular file");
-    if (status.st_size == 0) return {};  // mmap refuses it, and the parser says why it is too short
-    const auto size = static_cast<std::size_t>(status.st_size);
+    if (!S_ISREG(status_.st_mode)) return bad(file.string(), "is no regular file");
+    if (status_.st_size == 0)
+      return {};  // mmap refuses it, and the parser says why it is too short
+    const auto size = static_cast<std::size_t>(status_.st_size);
     void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (data == MAP_FAILED) return failure(ErrorCode::Internal, "cannot map ", file, errno);
     data_ = data;
@@ -307,6 +326,8 @@ class Weights::Mapping {
     return {};
   }
 
+  fs::path file_{};
+  struct stat status_ = {};
   void* data_ = nullptr;
   std::size_t size_ = 0;
 };
@@ -388,6 +409,13 @@ Result<Weights> Weights::open(const fs::path& folder) {
   return weights;
 }
 
+Result<void> Weights::check_unchanged() const {
+  for (const auto& mapping : mappings_) {
+    if (auto unchanged = mapping->check_unchanged(); !unchanged) return unchanged;
+  }
+  return {};
+}
+
 const Tensor* Weights::find(std::string_view name) const noexcept {
   const auto found = tensors_.find(name);
   return found == tensors_.end() ? nullptr : &found->second;
@@ -395,9 +423,10 @@ const Tensor* Weights::find(std::string_view name) const noexcept {
 
 Result<Tensor> Weights::get(std::string_view name, std::span<const std::size_t> shape) const {
   const Tensor* tensor = find(name);
-  const std::string subject = "tensor \"" + std::string(name) + "\"";
+  // Of shards the index: it says where the tensor should be.
+  const std::string subject = files_.front().string() + ": tensor \"" + std::string(name) + "\"";
   if (tensor == nullptr) {
-    return Error{ErrorCode::BadModel, subject + " is missing from the weights"};
+    return Error{ErrorCode::BadModel, subject + " is missing"};
   }
   if (!std::equal(tensor->shape.begin(), tensor->shape.end(), shape.begin(), shape.end())) {
     return Error{ErrorCode::BadModel, subject + " has shape " + shape_text(tensor->shape) +

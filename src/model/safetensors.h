@@ -41,12 +41,14 @@ class Weights {
 
   // nullptr when there is no such tensor.
   const Tensor* find(std::string_view name) const noexcept;
-  // The tensor with exactly this shape. BadModel naming tensor, shape found and shape wanted;
+  // The tensor with exactly this shape. BadModel naming file, tensor, shape found and shape wanted;
   // Unsupported when its type is Other.
   Result<Tensor> get(std::string_view name, std::span<const std::size_t> shape) const;
   const std::map<std::string, Tensor, std::less<>>& tensors() const noexcept { return tensors_; }
   // The files behind the tensors, index file included, in a fixed order: inputs of cache keys.
   const std::vector<std::filesystem::path>& files() const noexcept { return files_; }
+  // BadModel naming the tensors' file that was written or replaced since open().
+  Result<void> check_unchanged() const;
 
  private:
   class Mapping;

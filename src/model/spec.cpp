@@ -143,6 +143,7 @@ class SpecReader {
   Result<void> read_normalize(const std::string& path);
   Result<void> read_limits();
   Result<std::optional<Json>> read_transformer_module(std::string& source);
+  void note_what_is_not_applied(const JsonReader& reader);
   Result<void> read_tokenizer_limit();
   Result<void> read_prompts();
   Result<void> read_default_prompt(const JsonReader& reader);
@@ -420,6 +421,13 @@ Result<Pooling> old_pooling_mode(const JsonReader& reader) {
     if (!set) return set.error();
     if (*set) names.emplace_back(name);
   }
+  for (const auto& [key, value] : reader.json().object()) {
+    const bool known = std::any_of(std::begin(kModes), std::end(kModes),
+                                   [&](const auto& mode) { return key == mode.first; });
+    if (key.starts_with("pooling_mode_") && !known) {
+      return unsupported(reader.source(), in_quotes(key) + " is a mode that textvec does not know");
+    }
+  }
   if (names.empty()) return Pooling::Mean;
   if (names.size() > 1) return concatenated(reader.source(), names);
   return pooling_by_name(reader.source(), names.front());
@@ -537,6 +545,7 @@ Result<void> SpecReader::read_limits() {
   const std::size_t positions = transformer.positions_max - transformer.position_offset;
   if (*json) {
     const JsonReader reader(**json, source);
+    note_what_is_not_applied(reader);
     const auto lower_case = reader.boolean_or("do_lower_case", false);
     if (!lower_case) return lower_case.error();
     spec_.lower_case = *lower_case;
@@ -560,6 +569,18 @@ Result<void> SpecReader::read_limits() {
   return {};
 }
 
+// Keys that change vectors in sentence-transformers, which no published model of these families is
+// known to use. Empty objects change nothing, and old releases write them.
+void SpecReader::note_what_is_not_applied(const JsonReader& reader) {
+  for (const char* key :
+       {"tokenizer_args", "processor_kwargs", "processing_kwargs", "config_args", "config_kwargs",
+        "model_args", "model_kwargs", "query_length", "document_length"}) {
+    const Json* value = reader.json().find(key);
+    if (value == nullptr || (value->is(Json::Kind::Object) && value->object().empty())) continue;
+    spec_.notes.push_back(reader.source() + ": " + key + " is not applied");
+  }
+}
+
 // The smaller of tokenizer_config.json's limit and the model's positions; 0 when neither is known.
 Result<void> SpecReader::read_tokenizer_limit() {
   spec_.tokens_max = spec_.transformer.positions_max - spec_.transformer.position_offset;
@@ -568,11 +589,14 @@ Result<void> SpecReader::read_tokenizer_limit() {
   if (!json) return json.error();
   if (!*json) return {};
   const JsonReader reader(**json, source);
-  const auto length = reader.number_or("model_max_length", kModelLengthMax);
+  // max_len is its name of before transformers 3.
+  const char* key = reader.has("model_max_length") ? "model_max_length" : "max_len";
+  const auto length = reader.number_or(key, kModelLengthMax);
   if (!length) return length.error();
   if (*length >= kModelLengthMax) return {};
   if (*length < 1) {
-    return bad(source, "model_max_length is " + std::to_string(*length) + "; it takes at least 1");
+    return bad(source,
+               std::string(key) + " is " + std::to_string(*length) + "; it takes at least 1");
   }
   const auto tokens_max = static_cast<std::size_t>(*length);
   if (spec_.tokens_max == 0 || tokens_max < spec_.tokens_max) spec_.tokens_max = tokens_max;
@@ -642,8 +666,11 @@ Result<ModelSpec> SpecReader::read() {
   spec_.folder = transformer_path_.empty() ? root_ : root_ / transformer_path_;
   if (const auto done = read_config(); !done) return done.error();
   if (const auto done = read_heads(); !done) return done.error();
-  if (const auto done = read_limits(); !done) return done.error();
-  if (const auto done = read_prompts(); !done) return done.error();
+  // Without modules.json the folder was not saved by sentence-transformers, which then asks none of
+  // its own files.
+  const bool saved = !modules_.empty();
+  if (const auto done = saved ? read_limits() : read_tokenizer_limit(); !done) return done.error();
+  if (const auto done = saved ? read_prompts() : Result<void>(); !done) return done.error();
   return std::move(spec_);
 }
 

@@ -42,15 +42,16 @@ std::vector<std::uint32_t> list_of(const std::uint32_t* first, std::size_t count
   return {first, first + count};
 }
 
-// Whether the answer holds a result; else the error that it stands for.
-Result<void> check(const textvec_tokenizers_answer& answer) {
+// Whether the answer holds a result; else the error that it stands for. `prompt_bytes` stand before
+// the text, and its author does not count them.
+Result<void> check(const textvec_tokenizers_answer& answer, std::size_t prompt_bytes = 0) {
   switch (answer.status) {
     case TEXTVEC_TOKENIZERS_DONE:
       return {};
     case TEXTVEC_TOKENIZERS_INVALID_UTF8:
-      return Error{
-          ErrorCode::InvalidArgument,
-          "the text is not UTF-8: no character begins at byte " + std::to_string(answer.offset)};
+      return Error{ErrorCode::InvalidArgument,
+                   "the text is not UTF-8: no character begins at byte " +
+                       std::to_string(answer.offset - std::min(answer.offset, prompt_bytes))};
     case TEXTVEC_TOKENIZERS_INVALID_ARGUMENT:
       return Error{ErrorCode::InvalidArgument, text_of(answer)};
     case TEXTVEC_TOKENIZERS_PANICKED:
@@ -123,20 +124,27 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view sourc
   return Tokenizer(std::make_unique<Impl>(Impl{std::move(handle), about}));
 }
 
-Result<Encoding> Tokenizer::encode(std::string_view text, const Limits& limits) const {
+Result<Encoding> Tokenizer::encode(std::string_view text, const Limits& limits,
+                                   std::string_view prompt) const {
   const std::size_t added = special_tokens_added();
   if (limits.tokens_max != 0 && limits.tokens_max < added) {
     return Error{ErrorCode::InvalidArgument, "a limit of " + std::to_string(limits.tokens_max) +
                                                  " tokens is below the " + std::to_string(added) +
                                                  " special tokens around every text"};
   }
-  if (text.size() > limits.bytes_max) {
-    return Error{ErrorCode::InvalidArgument, "text of " + std::to_string(text.size()) +
-                                                 " bytes; the limit is " +
-                                                 std::to_string(limits.bytes_max)};
+  if (text.size() + prompt.size() > limits.bytes_max) {
+    return Error{ErrorCode::InvalidArgument,
+                 "text of " + std::to_string(text.size() + prompt.size()) +
+                     (prompt.empty() ? " bytes" : " bytes with its prompt") + "; the limit is " +
+                     std::to_string(limits.bytes_max)};
+  }
+  std::string joined;
+  if (!prompt.empty()) {
+    joined.reserve(prompt.size() + text.size());
+    text = joined.append(prompt).append(text);
   }
   const Answer answer(textvec_tokenizers_encode(impl_->handle.get(), bytes_of(text), text.size()));
-  if (const auto checked = check(*answer); !checked) return checked.error();
+  if (const auto checked = check(*answer, prompt.size()); !checked) return checked.error();
   if (answer->ids_count < added) {
     return Error{ErrorCode::Internal, "the tokenizer gave " + std::to_string(answer->ids_count) +
                                           " tokens; the template alone has " +

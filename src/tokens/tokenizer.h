@@ -43,10 +43,11 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // One text with special tokens. Errors: InvalidArgument (bytes_max; invalid UTF-8 with the byte
-  // offset), InputTooLong (both numbers named), Internal (the crate failed or panicked).
-  // Never sets Error::text: the caller knows the index.
-  Result<Encoding> encode(std::string_view text, const Limits& limits) const;
+  // One text with special tokens, `prompt` (UTF-8) before it. Errors: InvalidArgument (bytes_max;
+  // invalid UTF-8 with the byte offset in `text`), InputTooLong (both numbers named), Internal (the
+  // crate failed or panicked). Never sets Error::text: the caller knows the index.
+  Result<Encoding> encode(std::string_view text, const Limits& limits,
+                          std::string_view prompt = {}) const;
 
   // Number of leading tokens that `prefix` makes, leading special tokens included.
   Result<std::size_t> prefix_tokens(std::string_view prefix) const;

@@ -19,6 +19,8 @@ using tokens::Limits;
 using tokens::Tokenizer;
 using Ids = std::vector<std::uint32_t>;
 
+constexpr std::string_view kPrompt = "query: ";
+
 // A tokenizer and what its template puts around every text.
 struct Family {
   explicit Family(const std::string& name)
@@ -61,13 +63,22 @@ Ids cut(const Family& family, const Ids& whole, std::size_t limit, TruncationSid
 }
 
 void check_refused(const Family& family, std::string_view text, std::size_t offset) {
-  const auto encoding = family.tokenizer.encode(text, {});
-  check(!encoding, "what is not UTF-8 is refused");
-  check_error(encoding.error(), {ErrorCode::InvalidArgument});
-  check(encoding.error().message ==
-            "the text is not UTF-8: no character begins at byte " + std::to_string(offset),
-        "the offset is right: " + encoding.error().message);
+  // Bytes are counted from where the text begins, whatever stands before it.
+  for (const std::string_view prompt : {std::string_view(), kPrompt}) {
+    const auto encoding = family.tokenizer.encode(text, {}, prompt);
+    check(!encoding, "what is not UTF-8 is refused");
+    check_error(encoding.error(), {ErrorCode::InvalidArgument});
+    check(encoding.error().message ==
+              "the text is not UTF-8: no character begins at byte " + std::to_string(offset),
+          "the offset is right: " + encoding.error().message);
+  }
   check(!family.tokenizer.prefix_tokens(text), "a prefix that is not UTF-8 is refused");
+}
+
+void check_prompt(const Family& family, std::string_view text) {
+  const auto encoding = family.tokenizer.encode(text, {}, kPrompt);
+  const auto joined = family.tokenizer.encode(std::string(kPrompt).append(text), {});
+  check(encoding && joined && encoding->ids == joined->ids, "a prompt stands before the text");
 }
 
 void check_limit(const Family& family, std::string_view text, const Ids& whole, std::size_t limit) {
@@ -103,6 +114,7 @@ void check_text(const Family& family, std::string_view text) {
     check_limit(family, text, whole->ids, limit);
   }
   check_too_long(family, text, whole->ids.size());
+  check_prompt(family, text);
   const auto prefix = family.tokenizer.prefix_tokens(text);
   check(prefix && *prefix + family.trailing.size() == whole->ids.size(),
         "a prefix has all tokens but the trailing ones");

@@ -464,16 +464,20 @@ TEST_F(Compile, SaysWhenTheWeightsAreGone) {
                ErrorCode::NotFound, (model_ / "model.safetensors").string());
 }
 
-// Whose file is replaced between opening and compiling gets the old graph or an error; but whoever
+// The key is a hash of the file as it is now, and the graph of the file that was opened: whoever
 // opens the new file must not find the old graph under its key.
 TEST_F(Compile, KeepsNoGraphOfWeightsThatWereReplacedMeanwhile) {
   TinyModel other;
   for (float& value : other.tensors().at("embeddings.word_embeddings.weight").values) value += 1;
-  // Whether this one succeeds is all the same.
-  static_cast<void>(with_model(model_, [&](const auto& spec, const auto& weights) {
-    replace_file(model_ / "model.safetensors", testing::to_safetensors(other.tensors()));
-    return compile(spec, weights, Target::Fused, Precision::F32, cache_, log());
-  }));
+  const std::string file = (model_ / "model.safetensors").string();
+  expect_error(with_model(model_,
+                          [&](const auto& spec, const auto& weights) {
+                            replace_file(file, testing::to_safetensors(other.tensors()));
+                            return compile(spec, weights, Target::Fused, Precision::F32, cache_,
+                                           log());
+                          }),
+               ErrorCode::BadModel, file + ": was changed while it was being read");
+  EXPECT_EQ(entries(), 0U);
   const auto model = run();
   ASSERT_TRUE(model) << model.error().message;
   const auto wanted = run_in(model_, folder_ / "other cache");
@@ -481,6 +485,16 @@ TEST_F(Compile, KeepsNoGraphOfWeightsThatWereReplacedMeanwhile) {
   EXPECT_TRUE(read_file(model->file.parent_path() / "model.onnx.data") ==
               read_file(wanted->file.parent_path() / "model.onnx.data"))
       << "the old weights under the key of the new";
+}
+
+TEST_F(Compile, BuildsInMemoryWithoutACacheFolder) {
+  const auto stored = run();
+  const auto built = run_in(model_, {});
+  ASSERT_TRUE(stored && built);
+  EXPECT_TRUE(built->file.empty());
+  EXPECT_EQ(built->model, read_file(stored->file));
+  EXPECT_EQ(text_of(built->data), read_file(stored->file.parent_path() / "model.onnx.data"));
+  EXPECT_FALSE(fs::exists("graphs")) << "an empty folder is not the working folder";
 }
 
 TEST_F(Compile, ToAFolderWritesBothFiles) {

@@ -283,6 +283,38 @@ TEST(AppendJson, WritesStringsThatReadBack) {
   EXPECT_EQ(text, "x\"a\\\"\\\\\\n\\u0000\\u001f/\x7f\"");
 }
 
+TEST(AppendJson, KeepsEveryCharacterAndReplacesWhatIsNone) {
+  std::string all;
+  for (std::uint32_t code = 0x80; code <= 0x10ffff; ++code) {
+    if (code >= 0xd800 && code <= 0xdfff) continue;
+    const auto tail = [&](int shift) {
+      return static_cast<char>(0x80U | ((code >> shift) & 0x3fU));
+    };
+    if (code < 0x800) {
+      all += {static_cast<char>(0xc0U | (code >> 6)), tail(0)};
+    } else if (code < 0x10000) {
+      all += {static_cast<char>(0xe0U | (code >> 12)), tail(6), tail(0)};
+    } else {
+      all += {static_cast<char>(0xf0U | (code >> 18)), tail(12), tail(6), tail(0)};
+    }
+  }
+  std::string text;
+  append_json_string(text, all);
+  EXPECT_TRUE(text == "\"" + all + "\"");
+
+  for (const auto& [bytes, expected] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"a\xff", "\"a\\ufffd\""},
+           {"\xc0\x80", "\"\\ufffd\\ufffd\""},                          // an overlong NUL
+           {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},               // half a surrogate pair
+           {"\xf4\x90\x80\x80z", "\"\\ufffd\\ufffd\\ufffd\\ufffdz\""},  // above U+10FFFF
+           {"\xf0\x9f\x98", "\"\\ufffd\\ufffd\\ufffd\""},               // cut
+           {"\xe5\xae.", "\"\\ufffd\\ufffd.\""}}) {
+    text.clear();
+    append_json_string(text, bytes);
+    EXPECT_EQ(text, expected);
+  }
+}
+
 TEST(AppendJson, WritesTheShortestNumberThatReadsBack) {
   const auto written = [](float value) {
     std::string text;

@@ -326,12 +326,29 @@ TEST(Weights, GivesATensorOnlyWithItsShape) {
   const std::array<std::size_t, 1> flat{6};
   const std::array<std::size_t, 1> one{1};
   EXPECT_TRUE(weights->get("w", right));
+  const std::string name = (folder / "model.safetensors").string();
   EXPECT_EQ(weights->get("w", turned).error().message,
-            "tensor \"w\" has shape [2, 3]; the configuration wants [3, 2]");
+            name + ": tensor \"w\" has shape [2, 3]; the configuration wants [3, 2]");
   EXPECT_EQ(weights->get("w", flat).error().code, ErrorCode::BadModel);
-  EXPECT_EQ(weights->get("v", right).error().message, "tensor \"v\" is missing from the weights");
+  EXPECT_EQ(weights->get("v", right).error().message, name + ": tensor \"v\" is missing");
   EXPECT_EQ(weights->get("v", right).error().code, ErrorCode::BadModel);
   EXPECT_EQ(weights->get("ids", one).error().code, ErrorCode::Unsupported);
+}
+
+TEST(Weights, NoticeThatTheirFileChanged) {
+  const testing::TemporaryFolder folder;
+  const auto image = make_image("{" + make_entry("w", "F32", "[1]", "[0,4]") + "}", "abcd");
+  testing::write_file(folder / "model.safetensors", image);
+  const auto weights = Weights::open(folder.path());
+  ASSERT_TRUE(weights) << weights.error().message;
+  EXPECT_TRUE(weights->check_unchanged());
+  testing::write_file(folder / "new", image);
+  std::filesystem::rename(folder / "new", folder / "model.safetensors");
+  const auto unchanged = weights->check_unchanged();
+  ASSERT_FALSE(unchanged);
+  EXPECT_EQ(unchanged.error().code, ErrorCode::BadModel);
+  EXPECT_EQ(unchanged.error().message,
+            (folder / "model.safetensors").string() + ": was changed while it was being read");
 }
 
 TEST(Weights, NamesAFileThatCannotBeRead) {

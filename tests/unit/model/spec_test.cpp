@@ -640,6 +640,15 @@ TEST_F(ReadSpec, PoolsByTheFlagThatIsSet) {
                                         "cls, lasttoken, max, mean, mean_sqrt_len_tokens"});
 }
 
+// A later release may add a mode; to leave it out would be to pool another way.
+TEST_F(ReadSpec, RefusesAPoolingFlagThatItDoesNotKnow) {
+  for (const char* value : {"true", "false", "1"}) {
+    write_pooling({{"pooling_mode_mean_tokens", "true"}, {"pooling_mode_median_tokens", value}});
+    expect_error(ErrorCode::Unsupported,
+                 {"1_Pooling/config.json: \"pooling_mode_median_tokens\" is a mode that"});
+  }
+}
+
 TEST_F(ReadSpec, RefusesPoolingsThatAreConcatenated) {
   write_pooling({{"pooling_mode_cls_token", "true"}, {"pooling_mode_max_tokens", "true"}});
   expect_error(ErrorCode::Unsupported, {"1_Pooling/config.json: pooling modes \"cls, max\" are "
@@ -1149,27 +1158,37 @@ TEST_F(ReadSpec, KnowsTheTokenizersLimitByItsOldName) {
   EXPECT_EQ(read_good().tokens_max, 20U);
   write("tokenizer_config.json", R"({"max_len":20,"model_max_length":25})");
   EXPECT_EQ(read_good().tokens_max, 25U);
+  write("tokenizer_config.json", R"({"max_len":0})");
+  expect_error(ErrorCode::BadModel, {"tokenizer_config.json: max_len is 0", "at least 1"});
+  write("tokenizer_config.json", R"({"max_len":"20"})");
+  expect_error(ErrorCode::BadModel, {"tokenizer_config.json: max_len is a string"});
 }
 
-// These keys cut texts or change the model in sentence-transformers. To apply them or to refuse
-// them is right; to say nothing gives other vectors.
+// These keys cut texts or change the model in sentence-transformers: to say nothing of them would
+// give other vectors silently.
 TEST_F(ReadSpec, IgnoresNoKeyThatChangesVectors) {
-  for (const char* text :
-       {R"({"tokenizer_args":{"model_max_length":20}})",
-        R"({"processor_kwargs":{"model_max_length":20}})",
-        R"({"processing_kwargs":{"text":{"max_length":20}}})",
-        R"({"query_length":20,"document_length":20})", R"({"config_args":{"hidden_act":"relu"}})",
-        R"({"config_kwargs":{"hidden_act":"relu"}})"}) {
-    write("sentence_bert_config.json", text);
-    const auto spec = read();
-    EXPECT_TRUE(!spec || spec->tokens_max == 20 || spec->transformer.activation == "relu" ||
-                !spec->notes.empty())
-        << text;
+  const std::pair<const char*, const char*> keys[] = {
+      {"tokenizer_args", R"({"model_max_length":20})"},
+      {"processor_kwargs", R"({"model_max_length":20})"},
+      {"processing_kwargs", R"({"text":{"max_length":20}})"},
+      {"query_length", "20"},
+      {"document_length", "20"},
+      {"config_args", R"({"hidden_act":"relu"})"},
+      {"config_kwargs", R"({"hidden_act":"relu"})"},
+      {"model_args", R"({"attn_implementation":"eager"})"},
+      {"model_kwargs", R"({"attn_implementation":"eager"})"}};
+  for (const auto& [key, value] : keys) {
+    write("sentence_bert_config.json", to_json(Keys{{key, value}}));
+    EXPECT_EQ(read_good().notes,
+              std::vector<std::string>{std::string("sentence_bert_config.json: ") + key +
+                                       " is not applied"});
   }
   // Empty ones change nothing, and releases before 6 write them.
   write("sentence_bert_config.json",
         R"({"max_seq_length":20,"tokenizer_args":{},"config_args":{},"model_args":{}})");
-  EXPECT_EQ(read_good().tokens_max, 20U);
+  const ModelSpec spec = read_good();
+  EXPECT_EQ(spec.tokens_max, 20U);
+  EXPECT_TRUE(spec.notes.empty());
 }
 
 // Every file that read_spec knows, in a folder that has them all.
