@@ -32,9 +32,10 @@ std::vector<std::vector<std::size_t>> plan(std::span<const std::size_t> lengths,
                                            const PlanLimits& limits) {
   std::vector<std::size_t> order(lengths.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  // Stable, so that equal lengths keep the order in which they came.
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return lengths[a] < lengths[b]; });
+  // Equal lengths keep the order in which they came.
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return lengths[a] != lengths[b] ? lengths[a] < lengths[b] : a < b;
+  });
 
   std::vector<std::vector<std::size_t>> batches;
   for (const std::size_t index : order) {

@@ -23,8 +23,8 @@ using Log = std::function<void(std::string_view)>;
 // hash of the weights, the transformer's description, target, precision and textvec's version; what
 // is found is checked (sizes and SHA-256) before it is used, and made anew when it is damaged.
 // When the cache cannot be written the graph is built in memory, and `log` says so; when
-// `cache_folder` is empty, without a word. Errors: BadModel (tensor named), Unsupported (architecture, target or precision),
-// Internal.
+// `cache_folder` is empty, without a word. Errors: BadModel (tensor named), Unsupported
+// (architecture, target or precision), Internal.
 Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& weights,
                           Target target, Precision precision,
                           const std::filesystem::path& cache_folder, const Log& log);

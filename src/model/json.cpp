@@ -153,7 +153,7 @@ const char* kind_name(Json::Kind kind) {
 }
 
 Error bad(const std::string& source, std::string_view key, const std::string& what) {
-  return {ErrorCode::BadModel, source + ": " + std::string(key) + " " + what};
+  return {ErrorCode::BadModel, source + ": " + shortened(key) + " " + what};
 }
 
 Error wrong_kind(const std::string& source, std::string_view key, const Json& found,

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "model/json.h"
+#include "model/utf8.h"
 
 namespace textvec::model {
 namespace {
@@ -81,13 +82,11 @@ const Family* find_family(std::string_view type) {
   return found == std::end(kFamilies) ? nullptr : found;
 }
 
-// Values of any length come from files; a message shows the beginning, and no half character.
+// Values of any length and any characters come from files.
 std::string in_quotes(std::string_view text) {
-  constexpr std::size_t kShownMax = 200;
-  if (text.size() <= kShownMax) return "\"" + std::string(text) + "\"";
-  std::size_t shown = kShownMax;
-  while (shown > 0 && (static_cast<unsigned char>(text[shown]) & 0xc0U) == 0x80U) --shown;
-  return "\"" + std::string(text.substr(0, shown)) + "...\"";
+  std::string quoted;
+  append_json_string(quoted, shortened(text));
+  return quoted;
 }
 
 template <class Words>
@@ -123,7 +122,7 @@ struct Module {
 // Reads one model folder into a ModelSpec. Each step assumes those that read() calls before it.
 class SpecReader {
  public:
-  explicit SpecReader(const fs::path& root) : root_(root) {}
+  explicit SpecReader(fs::path root) : root_(std::move(root)) {}
 
   Result<ModelSpec> read();
 

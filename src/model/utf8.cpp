@@ -25,4 +25,12 @@ std::size_t character_bytes(std::string_view text) {
   return 0;
 }
 
+std::string shortened(std::string_view text) {
+  constexpr std::size_t kBytesMax = 200;
+  if (text.size() <= kBytesMax) return std::string(text);
+  std::size_t end = kBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
+  return std::string(text.substr(0, end)) + "...";
+}
+
 }  // namespace textvec::model

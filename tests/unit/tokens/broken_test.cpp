@@ -52,6 +52,38 @@ TEST(Broken, ThePartsBelowAreGoodUntilTheyAreBroken) {
   EXPECT_EQ(tokenizer->encode("a", {}).value().ids, (std::vector<std::uint32_t>{1, 0, 1, 1}));
 }
 
+// The crate would make terabytes of one letter, and for want of memory the process would end.
+TEST(Broken, ReplaceStepsThatGrowATextWithoutEnd) {
+  const auto chain = [](std::size_t steps, const std::string& pattern, const std::string& content) {
+    std::string list;
+    for (std::size_t i = 0; i < steps; ++i) {
+      list += std::string(i == 0 ? "" : ",") + R"({"type":"Replace","pattern":{)" + pattern +
+              R"(},"content":")" + content + "\"}";
+    }
+    return list;
+  };
+  const std::string good = with_model(R"({"type":"WordLevel","vocab":{"x":0},"unk_token":"x"})");
+  const auto normalizing = [&](const std::string& list) {
+    return replaced(good, R"("normalizer":null)",
+                    R"("normalizer":{"type":"Sequence","normalizers":[)" + list + "]}");
+  };
+  const std::string letter = R"("String":"a")";
+  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(6, letter, "aa")), "t"));
+  expect_bad(normalizing(chain(7, letter, "aa")), "2^7 of one letter");
+  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(1, letter, std::string(64, 'a'))), "t"));
+  expect_bad(normalizing(chain(1, letter, std::string(65, 'a'))), "65 letters of one");
+  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(100, R"("String":"aa")", "aa")), "t"));
+  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(100, R"("Regex":" {2,}")", " ")), "t"));
+  for (const char* pattern : {"a*", "", "(?=a)", R"(\\b)"}) {
+    const std::string regex = R"("Regex":")" + std::string(pattern) + "\"";
+    expect_bad(normalizing(chain(7, regex, "a")), pattern);
+  }
+  expect_bad(
+      replaced(good, R"("decoder":null)",
+               R"("decoder":{"type":"Sequence","decoders":[)" + chain(7, letter, "aa") + "]}"),
+      "a decoder");
+}
+
 TEST(Broken, NoJsonOrNoTokenizer) {
   for (const std::string_view json :
        {"", " ", "{", "[]", "null", "{}", "7", "\"a\"", "\xff\xfe", R"({"version":"2.0"})",

@@ -8,13 +8,18 @@ use std::ptr;
 use std::slice;
 use std::sync::Once;
 
+use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::replace::Replace;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
-use tokenizers::tokenizer::{Encoding, Token};
+use tokenizers::tokenizer::{Encoding, NormalizedString, Normalizer, Token};
 use tokenizers::Tokenizer;
 
 /// Errors of the crate can quote a whole token or pattern of the file.
 const MESSAGE_BYTES_MAX: usize = 500;
+
+/// How many bytes the Replace steps of a tokenizer may make of one. Known ones make three.
+const GROWTH_MAX: f64 = 64.0;
 
 pub struct Loaded {
     tokenizer: Tokenizer,
@@ -209,6 +214,57 @@ fn without_dropout(mut tokenizer: Tokenizer) -> Tokenizer {
     tokenizer
 }
 
+/// How many bytes a Replace makes of one, at most.
+fn growth(replace: &Replace) -> Result<f64, Failure> {
+    let failed = |error: serde_json::Error| Failure::new(Status::Failed, error);
+    let pattern = serde_json::to_value(replace).map_err(failed)?["pattern"].take();
+    let content = replace.content.len() as f64;
+    if let Some(text) = pattern["String"].as_str() {
+        return Ok((content / text.len().max(1) as f64).max(1.0));
+    }
+    // What matches between two characters adds to them: a character that no pattern means grows
+    // then, or the pattern looks around.
+    let regex = pattern["Regex"].as_str().unwrap_or_default();
+    let mut character = NormalizedString::from("\u{10ffff}");
+    replace.normalize(&mut character)?;
+    let looks_around = ["(?=", "(?!", "(?<", "\\b"].iter().any(|part| regex.contains(part));
+    let between = looks_around || character.len() > character.len_original();
+    Ok(content.max(1.0) + if between { 1.0 } else { 0.0 })
+}
+
+fn growth_of_normalizer(normalizer: &NormalizerWrapper) -> Result<f64, Failure> {
+    match normalizer {
+        NormalizerWrapper::Replace(replace) => growth(replace),
+        NormalizerWrapper::Sequence(sequence) => {
+            sequence.as_ref().iter().map(growth_of_normalizer).product()
+        }
+        _ => Ok(1.0),
+    }
+}
+
+fn growth_of_decoder(decoder: &DecoderWrapper) -> Result<f64, Failure> {
+    match decoder {
+        DecoderWrapper::Replace(replace) => growth(replace),
+        DecoderWrapper::Sequence(sequence) => {
+            sequence.get_decoders().iter().map(growth_of_decoder).product()
+        }
+        _ => Ok(1.0),
+    }
+}
+
+/// A chain of Replace steps can make terabytes of one letter, and for want of memory the process
+/// ends: no catch_unwind helps against that.
+fn check_growth(tokenizer: &Tokenizer) -> Result<(), Failure> {
+    let normalizer = tokenizer.get_normalizer().map_or(Ok(1.0), growth_of_normalizer)?;
+    let decoder = tokenizer.get_decoder().map_or(Ok(1.0), growth_of_decoder)?;
+    let growth = normalizer.max(decoder);
+    if growth <= GROWTH_MAX {
+        return Ok(());
+    }
+    let message = format!("its Replace steps make {growth} bytes of one; at most {GROWTH_MAX}");
+    Err(Failure::new(Status::Failed, message))
+}
+
 fn is_lower_case(normalizer: &NormalizerWrapper) -> bool {
     matches!(normalizer, NormalizerWrapper::Lowercase(_))
 }
@@ -253,6 +309,7 @@ fn describe(tokenizer: &Tokenizer) -> Result<About, Failure> {
 
 fn load(json: &[u8], lower_case: bool) -> Result<Loaded, Failure> {
     let mut tokenizer = Tokenizer::from_bytes(json)?;
+    check_growth(&tokenizer)?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None)?;
     let mut tokenizer = without_dropout(tokenizer);
