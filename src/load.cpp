@@ -52,8 +52,10 @@ std::optional<fs::path> find_onnx_file(const fs::path& folder) {
     if (fs::is_regular_file(folder / usual, error)) return folder / usual;
   }
   std::vector<fs::path> found;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() == ".onnx") found.push_back(entry.path());
+  // Not a range-based loop, whose steps throw.
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() == ".onnx") found.push_back(entry->path());
   }
   if (found.size() == 1) return found.front();
   return std::nullopt;
@@ -183,7 +185,9 @@ Result<ModelFiles> find_model(std::string_view model) {
     files.onnx_file = location->path;
     folder = location->path.parent_path();
     // Exports keep their graphs in onnx/ and the tokenizer one level up.
-    if (!fs::exists(folder / "tokenizer.json", error)) folder = fs::absolute(folder).parent_path();
+    if (!fs::exists(folder / "tokenizer.json", error)) {
+      folder = (folder / "..").lexically_normal();
+    }
   }
   auto spec = model::read_spec(folder);
   if (!spec) return spec.error();

@@ -109,9 +109,12 @@ void Worker::run_batch(Items items) {
 
   std::vector<const batch::Text*> texts;
   for (const batch::Item& item : items) texts.push_back(&item.content());
-  const batch::Batch batch = batch::make_batch(texts, settings_.pad_token_id);
-  const SharedStop stop(items);
-  auto states = guarded<runtime::HiddenStates>([&] { return session_.run(batch, stop.token()); });
+  batch::Batch batch;
+  auto states = guarded<runtime::HiddenStates>([&] {
+    batch = batch::make_batch(texts, settings_.pad_token_id);
+    const SharedStop stop(items);
+    return session_.run(batch, stop.token());
+  });
   if (states) {
     if (auto shape = check_shape(*states, batch); !shape) states = std::move(shape).error();
   }

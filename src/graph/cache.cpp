@@ -96,6 +96,17 @@ std::optional<WrittenFiles> read_manifest(const fs::path& file) {
   return WrittenFiles{*model_sha256, *data_sha256, *data_bytes};
 }
 
+std::vector<fs::directory_entry> entries_of(const fs::path& folder) {
+  std::vector<fs::directory_entry> entries;
+  std::error_code error;
+  // Not a range-based loop, whose steps throw.
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    entries.push_back(*entry);
+  }
+  return entries;
+}
+
 Error cannot_write(const fs::path& path, const std::error_code& error) {
   return {ErrorCode::Internal, "cannot write " + path.string() + ": " + error.message()};
 }
@@ -182,7 +193,7 @@ Result<fs::path> GraphCache::store(const std::string& key, const Write& write) c
 
 void GraphCache::remove_leftovers() const {
   std::error_code error;
-  for (const auto& item : fs::directory_iterator(folder_ / "graphs", error)) {
+  for (const auto& item : entries_of(folder_ / "graphs")) {
     if (item.path().filename().string().find(".tmp-") == std::string::npos) continue;
     const auto age = fs::file_time_type::clock::now() - item.last_write_time(error);
     if (!error && age > kLeftoverAge) fs::remove_all(item.path(), error);
@@ -198,7 +209,7 @@ void GraphCache::keep_within_limit(const std::string& newest_key) const {
   std::error_code error;
   std::vector<Entry> entries;
   std::uint64_t total = 0;
-  for (const auto& item : fs::directory_iterator(folder_ / "graphs", error)) {
+  for (const auto& item : entries_of(folder_ / "graphs")) {
     Entry entry;
     entry.path = item.path();
     entry.used = fs::last_write_time(item.path() / kManifestName, error);
