@@ -84,6 +84,22 @@ TEST(Broken, ReplaceStepsThatGrowATextWithoutEnd) {
       "a decoder");
 }
 
+// The crate reserves eight times what the first four bytes claim.
+TEST(Broken, ACharacterMapThatClaimsMoreThanItHas) {
+  const std::string good = with_model(R"({"type":"WordLevel","vocab":{"x":0},"unk_token":"x"})");
+  const auto with_map = [&](std::string_view base64) {
+    return replaced(good, R"("normalizer":null)",
+                    R"("normalizer":{"type":"Sequence","normalizers":[{"type":"Precompiled",)"
+                    R"("precompiled_charsmap":")" +
+                        std::string(base64) + R"("}]})");
+  };
+  EXPECT_TRUE(Tokenizer::parse(with_map("AAAAAA=="), "t"));      // 0 of 0
+  EXPECT_TRUE(Tokenizer::parse(with_map("BAAAAAAAAAA="), "t"));  // 4 of 4
+  expect_bad(with_map("AAAA2A=="), "0xd8000000 of 0");
+  expect_bad(with_map("/////w=="), "all ones");
+  expect_bad(with_map("////"), "no number");
+}
+
 TEST(Broken, NoJsonOrNoTokenizer) {
   for (const std::string_view json :
        {"", " ", "{", "[]", "null", "{}", "7", "\"a\"", "\xff\xfe", R"({"version":"2.0"})",

@@ -214,6 +214,41 @@ fn without_dropout(mut tokenizer: Tokenizer) -> Tokenizer {
     tokenizer
 }
 
+/// The part of a tokenizer.json that is looked at before the crate sees it.
+#[derive(serde::Deserialize)]
+struct File {
+    #[serde(default)]
+    normalizer: serde_json::Value,
+}
+
+/// The first four bytes of base64, as a little-endian number.
+fn first_number(base64: &str) -> Option<u32> {
+    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits: Option<Vec<usize>> =
+        base64.chars().take(6).map(|digit| DIGITS.find(digit)).collect();
+    let bits = digits.filter(|digits| digits.len() == 6)?;
+    let number = bits.iter().fold(0u64, |number, digit| number << 6 | *digit as u64);
+    Some(((number >> 4) as u32).swap_bytes())
+}
+
+/// The crate reserves memory for as many bytes as a Precompiled normalizer claims to have; what
+/// claims more than it has is damaged, and 8 GB that are not there would end the process.
+fn check_claims(normalizer: &serde_json::Value) -> Result<(), Failure> {
+    let inner = normalizer["normalizers"].as_array();
+    inner.into_iter().flatten().try_for_each(check_claims)?;
+    let Some(table) = normalizer["precompiled_charsmap"].as_str() else {
+        return Ok(());
+    };
+    match first_number(table) {
+        Some(claimed) if claimed as usize > table.len() => {
+            let message =
+                format!("precompiled_charsmap claims {claimed} bytes and has {}", table.len());
+            Err(Failure::new(Status::Failed, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How many bytes a Replace makes of one, at most.
 fn growth(replace: &Replace) -> Result<f64, Failure> {
     let failed = |error: serde_json::Error| Failure::new(Status::Failed, error);
@@ -308,6 +343,10 @@ fn describe(tokenizer: &Tokenizer) -> Result<About, Failure> {
 }
 
 fn load(json: &[u8], lower_case: bool) -> Result<Loaded, Failure> {
+    // What is no JSON the crate says better.
+    if let Ok(file) = serde_json::from_slice::<File>(json) {
+        check_claims(&file.normalizer)?;
+    }
     let mut tokenizer = Tokenizer::from_bytes(json)?;
     check_growth(&tokenizer)?;
     tokenizer.with_padding(None);
