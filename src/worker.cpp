@@ -33,6 +33,7 @@ class SharedStop {
  public:
   explicit SharedStop(const std::vector<batch::Item>& items) {
     std::vector<const batch::Job*> jobs;
+    jobs.reserve(items.size());
     for (const batch::Item& item : items) jobs.push_back(item.job.get());
     std::sort(jobs.begin(), jobs.end());
     jobs.erase(std::unique(jobs.begin(), jobs.end()), jobs.end());

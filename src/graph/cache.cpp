@@ -145,7 +145,7 @@ std::optional<fs::path> GraphCache::find(const std::string& key) const {
   std::error_code error;
   if (!fs::exists(folder, error)) return std::nullopt;
   const auto manifest = read_manifest(folder / kManifestName);
-  const fs::path model = folder / kModelName;
+  fs::path model = folder / kModelName;
   const fs::path data = folder / kDataName;
   const bool sizes_match = manifest && fs::file_size(data, error) == manifest->data_bytes && !error;
   if (sizes_match) {

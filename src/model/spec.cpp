@@ -323,7 +323,8 @@ Result<void> SpecReader::check_variant(const JsonReader& reader, const Family& f
   if (!epsilon) return epsilon.error();
   transformer.type_vocabulary_size = family.distilled ? 0 : *types;
   transformer.norm_epsilon = family.distilled ? 1e-12 : *epsilon;
-  if (!(transformer.norm_epsilon > 0 && transformer.norm_epsilon < 1)) {
+  // No NaN comes out of JSON.
+  if (transformer.norm_epsilon <= 0 || transformer.norm_epsilon >= 1) {
     return bad(reader.source(), "layer_norm_eps is " + std::to_string(transformer.norm_epsilon) +
                                     "; it takes values between 0 and 1");
   }

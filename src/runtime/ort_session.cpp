@@ -194,6 +194,8 @@ Result<Signature> read_signature(const Ort::Session& session) {
   std::vector<Port> outputs;
   const std::vector<std::string> input_names = session.GetInputNames();
   const std::vector<std::string> output_names = session.GetOutputNames();
+  inputs.reserve(input_names.size());
+  outputs.reserve(output_names.size());
   for (std::size_t i = 0; i < input_names.size(); ++i) {
     inputs.push_back(describe_port(input_names[i], session.GetInputTypeInfo(i)));
   }
