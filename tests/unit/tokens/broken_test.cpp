@@ -98,6 +98,8 @@ TEST(Broken, ACharacterMapThatClaimsMoreThanItHas) {
   expect_bad(with_map("AAAA2A=="), "0xd8000000 of 0");
   expect_bad(with_map("/////w=="), "all ones");
   expect_bad(with_map("////"), "no number");
+  expect_bad(with_map("AAAA2A==").substr(0, with_map("AAAA2A==").size() - 1) + ",\"\xff\":0}",
+             "what is wrong after it must not hide it");
 }
 
 TEST(Broken, NoJsonOrNoTokenizer) {

@@ -343,10 +343,10 @@ fn describe(tokenizer: &Tokenizer) -> Result<About, Failure> {
 }
 
 fn load(json: &[u8], lower_case: bool) -> Result<Loaded, Failure> {
-    // What is no JSON the crate says better.
-    if let Ok(file) = serde_json::from_slice::<File>(json) {
-        check_claims(&file.normalizer)?;
-    }
+    // The crate builds the parts while it reads: a file that breaks off later must not reach it.
+    let file: File =
+        serde_json::from_slice(json).map_err(|error| Failure::new(Status::Failed, error))?;
+    check_claims(&file.normalizer)?;
     let mut tokenizer = Tokenizer::from_bytes(json)?;
     check_growth(&tokenizer)?;
     tokenizer.with_padding(None);
