@@ -23,6 +23,12 @@ Call::Call(std::size_t rows, std::size_t first_text, std::size_t dimension,
   embeddings_.truncated.assign(rows, 0);
 }
 
+Call::~Call() {
+  if (answered_) return;
+  error_ = Error{ErrorCode::Internal, "out of memory"};  // short enough to need none
+  answer();
+}
+
 void Call::add(std::size_t row, batch::Text text, bool truncated) {
   embeddings_.tokens[row] = static_cast<std::uint32_t>(text.ids.size());
   embeddings_.truncated[row] = truncated ? 1 : 0;
@@ -65,6 +71,7 @@ void Call::finish(std::size_t text, Result<std::span<const float>> vector) {
 }
 
 void Call::answer() {
+  answered_ = true;
   if (error_) {
     promise_.set_value(std::move(*error_));
     return;

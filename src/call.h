@@ -32,6 +32,11 @@ class Call final : public batch::Job {
   // Fails what cannot be queued, or answers a call that is settled. No more finish() afterwards.
   void close_early(std::optional<Error> error);
 
+  // Nobody waits for ever: what was not answered by then fails with Internal.
+  ~Call() override;
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
   std::future<Result<Embeddings>> future() { return promise_.get_future(); }
 
   void finish(std::size_t text, Result<std::span<const float>> vector) override;
@@ -51,6 +56,7 @@ class Call final : public batch::Job {
   Embeddings embeddings_{};
   std::optional<Error> error_{};  // of the call
   std::size_t unfinished_ = 0;
+  bool answered_ = false;
   std::atomic<bool> failed_{false};
 };
 

@@ -91,10 +91,16 @@ struct Engine::Impl {
       : model(std::move(loaded)),
         text_bytes_max(options.text_bytes_max),
         queue_texts_max(options.queue_texts_max),
-        queue(options.queue_texts_max),
-        worker(queue, *model.session, std::move(model.dense),
-               {options.batch_tokens_max, model.info.pooling, model.width,
-                static_cast<std::int64_t>(model.spec.transformer.pad_token_id)}) {}
+        queue(options.queue_texts_max) {}
+
+  Result<void> start(const LoadOptions& options) {
+    auto started = Worker::start(queue, *model.session, std::move(model.dense),
+                                 {options.batch_tokens_max, model.info.pooling, model.width,
+                                  static_cast<std::int64_t>(model.spec.transformer.pad_token_id)});
+    if (!started) return std::move(started).error();
+    worker = std::move(*started);
+    return {};
+  }
 
   // What the options mean for this model, worked out once per call.
   struct Plan {
@@ -125,7 +131,13 @@ struct Engine::Impl {
     return plan;
   }
 
-  Result<tokens::Encoding> encode(const Plan& plan, std::string_view text) const {
+  // Many long texts take their time: a caller who has stopped waiting is heeded between them.
+  Result<tokens::Encoding> encode(const Plan& plan, std::string_view text,
+                                  const EmbedOptions& options) const {
+    if (options.stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
+    if (std::chrono::steady_clock::now() > options.deadline) {
+      return Error{ErrorCode::TimedOut, "the deadline passed before the text ran"};
+    }
     return model.tokenizer.encode(text, plan.limits, plan.prompt);
   }
 
@@ -134,14 +146,19 @@ struct Engine::Impl {
                                   std::size_t first_text, const EmbedOptions& options) const {
     auto call = std::make_shared<Call>(texts.size(), first_text, plan.dimension, options);
     for (std::size_t row = 0; row < texts.size() && !call->abandoned(); ++row) {
-      auto encoding = encode(plan, texts[row]);
+      auto encoding = encode(plan, texts[row], options);
       if (!encoding) {
         call->refuse(row, std::move(encoding).error());
         continue;
       }
+      // A tokenizer without special tokens gives none to an empty text: there is nothing to pool.
+      if (encoding->ids.empty()) {
+        call->refuse(row, {ErrorCode::InvalidArgument, "the text has no tokens"});
+        continue;
+      }
       batch::Text text{std::move(encoding->ids), std::move(encoding->type_ids), 0};
       // A text that truncation shortened to its prompt is pooled over what is left of it.
-      text.pool_begin = std::min(plan.pool_begin, text.ids.empty() ? 0 : text.ids.size() - 1);
+      text.pool_begin = std::min(plan.pool_begin, text.ids.size() - 1);
       call->add(row, std::move(text), encoding->truncated);
     }
     return call;
@@ -164,6 +181,7 @@ struct Engine::Impl {
     if (!plan) return plan.error();
     Embeddings all;
     all.dimension = plan->dimension;
+    all.values.reserve(texts.size() * plan->dimension);
     std::deque<std::future<Result<Embeddings>>> running;
     std::optional<Error> error;
     const auto collect = [&] {
@@ -186,7 +204,7 @@ struct Engine::Impl {
   const std::size_t text_bytes_max;
   const std::size_t queue_texts_max;
   mutable batch::Queue queue;
-  Worker worker;  // last: it stops before what it uses is gone
+  std::unique_ptr<Worker> worker{};  // last: it stops before what it uses is gone
 };
 
 Engine::Engine(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -197,7 +215,9 @@ Engine::~Engine() = default;
 Result<Engine> Engine::load(std::string_view model, LoadOptions options) {
   auto loaded = load_model(model, options);
   if (!loaded) return loaded.error();
-  return Engine(std::make_unique<Impl>(std::move(*loaded), options));
+  auto impl = std::make_unique<Impl>(std::move(*loaded), options);
+  if (auto started = impl->start(options); !started) return std::move(started).error();
+  return Engine(std::move(impl));
 }
 
 Result<Embeddings> Engine::embed(std::string_view text, const EmbedOptions& options) const {
@@ -235,10 +255,12 @@ Result<std::vector<std::vector<std::uint32_t>>> Engine::tokenize(
   std::vector<std::vector<std::uint32_t>> ids;
   ids.reserve(texts.size());
   for (std::size_t text = 0; text < texts.size(); ++text) {
-    auto encoding = impl_->encode(*plan, texts[text]);
+    auto encoding = impl_->encode(*plan, texts[text], options);
     if (!encoding) {
       Error error = std::move(encoding).error();
-      error.text = text;
+      const bool whole_call =
+          error.code == ErrorCode::Cancelled || error.code == ErrorCode::TimedOut;
+      if (!whole_call) error.text = text;
       return error;
     }
     ids.push_back(std::move(encoding->ids));
@@ -253,13 +275,16 @@ Result<Health> Engine::health(std::chrono::milliseconds limit) const {
   health.texts_queued = impl_->queue.texts_waiting();
   EmbedOptions options;
   const auto begin = std::chrono::steady_clock::now();
-  options.deadline = begin + limit;
+  constexpr auto kNever = std::chrono::steady_clock::time_point::max();
+  const bool limited =
+      limit < std::chrono::duration_cast<std::chrono::milliseconds>(kNever - begin);
+  if (limited) options.deadline = begin + std::max(limit, std::chrono::milliseconds(0));
   const std::string text = "health";
   const auto plan = impl_->plan(options);
   if (!plan) return plan.error();
   auto answer = impl_->enqueue(
       impl_->make_call(*plan, std::span<const std::string>(&text, 1), 0, options), false);
-  if (answer.wait_until(options.deadline) != std::future_status::ready) {
+  if (limited && answer.wait_until(options.deadline) != std::future_status::ready) {
     return Error{ErrorCode::TimedOut,
                  "no vector came within " + std::to_string(limit.count()) + " ms"};
   }

@@ -89,6 +89,11 @@ Result<fs::path> user_cache_folder(const LoadOptions& options) {
 
 Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& options) {
   if (!files.onnx_file.empty()) {
+    if (options.precision != Precision::Auto && options.precision != Precision::F32) {
+      return Error{ErrorCode::Unsupported, "precision " +
+                                               std::string(to_string(options.precision)) +
+                                               ": an ONNX file runs as it is; choose another file"};
+    }
     graph::OnnxModel model;
     model.file = files.onnx_file;
     return model;
@@ -130,7 +135,8 @@ Result<std::size_t> find_width(runtime::Session& session, const tokens::Tokenize
   if (session.info().width != 0) return session.info().width;
   const auto encoding = tokenizer.encode("a", {});
   if (!encoding) return encoding.error();
-  const batch::Text text{encoding->ids, encoding->type_ids, 0};
+  batch::Text text{encoding->ids, encoding->type_ids, 0};
+  if (text.ids.empty()) text = {{0}, {}, 0};  // any token shows the width
   const batch::Text* only = &text;
   const auto states = session.run(batch::make_batch({&only, 1}, 0), {});
   if (!states) return states.error();
@@ -183,7 +189,7 @@ Result<ModelFiles> find_model(std::string_view model) {
                    location->path.string() + " is neither a folder nor an .onnx file"};
     }
     files.onnx_file = location->path;
-    folder = location->path.parent_path();
+    folder = location->path.has_parent_path() ? location->path.parent_path() : fs::path(".");
     // Exports keep their graphs in onnx/ and the tokenizer one level up.
     if (!fs::exists(folder / "tokenizer.json", error)) {
       folder = (folder / "..").lexically_normal();

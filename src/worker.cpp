@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "vectors/pooling.h"
@@ -17,15 +18,6 @@ namespace {
 // Texts of about this many batches are sorted by length together: more gives less padding, less
 // lets a short text overtake sooner.
 constexpr std::size_t kWindowBatches = 8;
-
-std::optional<Error> reason_to_drop(const batch::Item& item) {
-  if (item.job->abandoned()) return Error{ErrorCode::Cancelled, "another text of the call failed"};
-  if (item.job->stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
-  if (std::chrono::steady_clock::now() > item.job->deadline) {
-    return Error{ErrorCode::TimedOut, "the deadline passed before the text ran"};
-  }
-  return std::nullopt;
-}
 
 // Fires when every job that has a text in the batch was stopped: one caller's stop must not end
 // the work of another.
@@ -73,7 +65,18 @@ Worker::Worker(batch::Queue& queue, runtime::Session& session, std::vector<vecto
       settings_(settings),
       thread_([this] { loop(); }) {}
 
+Result<std::unique_ptr<Worker>> Worker::start(batch::Queue& queue, runtime::Session& session,
+                                              std::vector<vectors::Dense> dense,
+                                              const WorkerSettings& settings) {
+  try {
+    return std::unique_ptr<Worker>(new Worker(queue, session, std::move(dense), settings));
+  } catch (const std::system_error& error) {
+    return Error{ErrorCode::Internal, std::string("cannot start a thread: ") + error.what()};
+  }
+}
+
 Worker::~Worker() {
+  closing_ = true;
   for (const batch::Item& item : queue_.close()) {
     item.job->finish(item.text, Error{ErrorCode::Cancelled, "the engine is closing"});
   }
@@ -82,10 +85,24 @@ Worker::~Worker() {
 
 void Worker::loop() {
   for (;;) {
-    const Items window = queue_.take(kWindowBatches * settings_.batch_tokens_max);
-    if (window.empty()) return;
-    run_window(window);
+    const auto more = guarded<bool>([&]() -> Result<bool> {
+      const Items window = queue_.take(kWindowBatches * settings_.batch_tokens_max);
+      run_window(window);
+      return !window.empty();
+    });
+    // After an error the window's texts are let go, and a job that nobody holds answers its caller.
+    if (more && !*more) return;
   }
+}
+
+std::optional<Error> Worker::reason_to_drop(const batch::Item& item) const {
+  if (closing_) return Error{ErrorCode::Cancelled, "the engine is closing"};
+  if (item.job->abandoned()) return Error{ErrorCode::Cancelled, "another text of the call failed"};
+  if (item.job->stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
+  if (std::chrono::steady_clock::now() > item.job->deadline) {
+    return Error{ErrorCode::TimedOut, "the deadline passed before the text ran"};
+  }
+  return std::nullopt;
 }
 
 void Worker::run_window(std::span<const batch::Item> window) {
@@ -101,7 +118,7 @@ void Worker::run_window(std::span<const batch::Item> window) {
 }
 
 void Worker::run_batch(Items items) {
-  std::erase_if(items, [](const batch::Item& item) {
+  std::erase_if(items, [this](const batch::Item& item) {
     auto reason = reason_to_drop(item);
     if (reason) item.job->finish(item.text, std::move(*reason));
     return reason.has_value();

@@ -2,7 +2,9 @@
 // batches, runs the session, pools.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -23,9 +25,10 @@ struct WorkerSettings {
 
 class Worker {
  public:
-  // `queue` and `session` must outlive the worker.
-  Worker(batch::Queue& queue, runtime::Session& session, std::vector<vectors::Dense> dense,
-         const WorkerSettings& settings);
+  // `queue` and `session` must outlive the worker. Errors: Internal (the system gives no thread).
+  static Result<std::unique_ptr<Worker>> start(batch::Queue& queue, runtime::Session& session,
+                                               std::vector<vectors::Dense> dense,
+                                               const WorkerSettings& settings);
   // Closes the queue, finishes the batch in flight, and fails what waited with Cancelled.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -34,7 +37,10 @@ class Worker {
  private:
   using Items = std::vector<batch::Item>;
 
+  Worker(batch::Queue& queue, runtime::Session& session, std::vector<vectors::Dense> dense,
+         const WorkerSettings& settings);
   void loop();
+  std::optional<Error> reason_to_drop(const batch::Item& item) const;
   void run_window(std::span<const batch::Item> window);
   void run_batch(Items items);
   Result<void> check_shape(const runtime::HiddenStates& states, const batch::Batch& batch) const;
@@ -45,6 +51,7 @@ class Worker {
   runtime::Session& session_;
   const std::vector<vectors::Dense> dense_;
   const WorkerSettings settings_;
+  std::atomic<bool> closing_{false};
   std::thread thread_;  // last: it starts when everything above is there
 };
 

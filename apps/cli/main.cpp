@@ -35,6 +35,19 @@ constexpr const char* kExitCodes =
 
 std::string quoted(const std::string& text) { return "\"" + text + "\""; }
 
+// CLI11 takes "[a,b]" apart where a list may stand, and a text may look like that. It does not when
+// something follows the bracket, and no argument of a process holds a zero byte of its own.
+void protect(std::vector<std::string>& arguments) {
+  for (std::string& argument : arguments) {
+    if (argument.starts_with('[') && argument.ends_with(']')) argument += '\0';
+  }
+}
+
+std::string unprotected(std::string argument) {
+  if (argument.ends_with('\0')) argument.pop_back();
+  return argument;
+}
+
 // An option that takes one of a few names.
 template <class Value, class Target>
 CLI::Option* add_choice(CLI::App& app, const std::string& name, Target& target,
@@ -46,7 +59,7 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, Target& target,
     for (const auto& choice : choices) {
       if (choice.first == given) return std::string();
     }
-    return "takes " + names + ", not " + quoted(given);
+    return "takes " + names + ", not " + quoted(unprotected(given));
   };
   const auto store = [choices = std::move(choices), &target](const std::string& given) {
     for (const auto& [choice, value] : choices) {
@@ -80,7 +93,7 @@ CLI::Option* add_number(CLI::App& app, const std::string& name, Target& target,
     Number number{};
     if (read_number(given, number)) return std::string();
     return "takes a whole number of at most " + std::to_string(std::numeric_limits<Number>::max()) +
-           ", not " + quoted(given);
+           ", not " + quoted(unprotected(given));
   };
   const auto store = [&target](const std::string& given) {
     Number number{};
@@ -99,19 +112,6 @@ std::vector<std::string> take_texts_after_mark(std::vector<std::string>& argumen
   std::vector<std::string> texts(mark + 1, arguments.end());
   arguments.erase(mark, arguments.end());
   return texts;
-}
-
-// CLI11 takes "[a,b]" apart where a list may stand, and a text may look like that. It does not when
-// something follows the bracket, and no argument of a process holds a zero byte of its own.
-void protect(std::vector<std::string>& arguments) {
-  for (std::string& argument : arguments) {
-    if (argument.starts_with('[') && argument.ends_with(']')) argument += '\0';
-  }
-}
-
-std::string unprotected(std::string argument) {
-  if (argument.ends_with('\0')) argument.pop_back();
-  return argument;
 }
 
 template <class Target>
@@ -198,7 +198,7 @@ void add_timeout(CLI::App& app, std::optional<double>& seconds) {
     // Written so that what is not a number is out of range.
     if (read_number(given, number) && number >= 0.001 && number <= kSecondsMax)
       return std::string();
-    return "takes 0.001 to 100000000 seconds, not " + quoted(given);
+    return "takes 0.001 to 100000000 seconds, not " + quoted(unprotected(given));
   };
   const auto store = [&seconds](const std::string& given) {
     double number = 0;
@@ -353,6 +353,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return answer_to(app, error, first);
   }
+  for (std::string& bucket : commands.compile.buckets) bucket = unprotected(std::move(bucket));
   return run_command(app.get_subcommands().front()->get_name(), commands, std::move(more_texts));
 }
 
@@ -361,5 +362,10 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   textvec::cli::keep_standard_descriptors();
-  return textvec::cli::run(argc, argv);
+  try {
+    return textvec::cli::run(argc, argv);
+  } catch (const std::exception& exception) {  // no memory, no thread
+    textvec::cli::say(exception.what());
+    return textvec::cli::kRuntimeFailed;
+  }
 }

@@ -66,9 +66,9 @@ std::vector<Item> Queue::take(std::size_t tokens_max) {
     if (!items.empty() && tokens + length > tokens_max) break;
     tokens += length;
     items.push_back({entry.job, entry.next});
+    --texts_waiting_;  // here, so that the count is right when memory ends
     if (++entry.next == entry.job->texts.size()) entries_.pop_front();
   }
-  texts_waiting_ -= items.size();
   changed_.notify_all();
   return items;
 }

@@ -23,7 +23,8 @@ using Deadline = std::chrono::steady_clock::time_point;
 class Job {
  public:
   virtual ~Job() = default;
-  // Called exactly once per text, by a worker's thread or by whoever closes the queue. The vector
+  // Called once per text, by a worker's thread or by whoever closes the queue; a job that is let go
+  // before that, for want of memory, answers its caller when it is destroyed. The vector
   // is the model's, before any cut or normalisation, and valid during the call only.
   // Must not throw.
   virtual void finish(std::size_t text, Result<std::span<const float>> vector) = 0;

@@ -2,12 +2,11 @@
 #include "graph/cache.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <system_error>
 #include <vector>
@@ -31,11 +30,12 @@ std::optional<std::string> read_text(const fs::path& file) {
   return std::move(text).str();
 }
 
-// A sibling that no other process and no other thread has.
+// A sibling that nobody else has. By chance, because process numbers repeat in containers that
+// share a cache.
 fs::path temporary_beside(const fs::path& path) {
-  static std::atomic<unsigned> counter{0};
+  std::random_device random;
   fs::path temporary = path;
-  temporary += ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  temporary += ".tmp-" + std::to_string(random()) + "-" + std::to_string(random());
   return temporary;
 }
 
@@ -126,18 +126,24 @@ Result<std::string> GraphCache::file_sha256(const fs::path& file) const {
     }
   }
   auto sha256 = model::sha256_file(real);
-  if (sha256) remember(real, *sha256);
+  // Not when the file changed meanwhile: the hash would stand for bytes that nobody read.
+  if (sha256 && stamp(real) == now) remember(real, *now, *sha256);
   return sha256;
 }
 
-void GraphCache::remember(const fs::path& file, const std::string& sha256) const {
+void GraphCache::remember(const fs::path& real, const std::string& stamp,
+                          const std::string& sha256) const {
+  std::error_code error;
+  fs::create_directories(folder_ / "stamps", error);
+  // Without the record the file is read once more next time: nothing else is lost.
+  write_text(folder_ / "stamps" / sha256_text(real.string()), stamp + " " + sha256);
+}
+
+void GraphCache::remember_written(const fs::path& file, const std::string& sha256) const {
   std::error_code error;
   const fs::path real = fs::canonical(file, error);
   const auto now = error ? std::nullopt : stamp(real);
-  if (!now) return;
-  fs::create_directories(folder_ / "stamps", error);
-  // Without the record the file is read once more next time: nothing else is lost.
-  write_text(folder_ / "stamps" / sha256_text(real.string()), *now + " " + sha256);
+  if (now) remember(real, *now, sha256);
 }
 
 std::optional<fs::path> GraphCache::find(const std::string& key) const {
@@ -168,7 +174,8 @@ Result<fs::path> GraphCache::store(const std::string& key, const Write& write) c
   if (error) return cannot_write(folder_ / "graphs", error);
   remove_leftovers();
   const fs::path temporary = temporary_beside(entry(key));
-  fs::create_directory(temporary, error);
+  const bool created = fs::create_directory(temporary, error);
+  if (!created && !error) error = std::make_error_code(std::errc::file_exists);
   if (error) return cannot_write(temporary, error);
 
   const auto written = write(temporary);
@@ -185,8 +192,8 @@ Result<fs::path> GraphCache::store(const std::string& key, const Write& write) c
     if (auto found = find(key)) return *found;
     return cannot_write(entry(key), reason);
   }
-  remember(entry(key) / kModelName, written->model_sha256);
-  remember(entry(key) / kDataName, written->data_sha256);
+  remember_written(entry(key) / kModelName, written->model_sha256);
+  remember_written(entry(key) / kDataName, written->data_sha256);
   keep_within_limit(key);
   return entry(key) / kModelName;
 }

@@ -33,7 +33,9 @@ class GraphCache {
 
  private:
   std::filesystem::path entry(const std::string& key) const { return folder_ / "graphs" / key; }
-  void remember(const std::filesystem::path& file, const std::string& sha256) const;
+  void remember(const std::filesystem::path& real, const std::string& stamp,
+                const std::string& sha256) const;
+  void remember_written(const std::filesystem::path& file, const std::string& sha256) const;
   void remove_leftovers() const;
   void keep_within_limit(const std::string& newest_key) const;
 

@@ -72,8 +72,9 @@ class InputTensor {
  public:
   InputTensor(const BoundInput& input, const std::vector<std::int64_t>& values,
               const std::vector<std::int64_t>& shape) {
-    static const Ort::MemoryInfo memory =
-        Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    // Never destroyed, as the environment.
+    static const auto& memory =
+        *new Ort::MemoryInfo(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault));
     if (input.type == ElementType::Int32) {
       narrow_.assign(values.size(), 0);
       std::transform(values.begin(), values.end(), narrow_.begin(),

@@ -51,13 +51,13 @@ check_find_package() {
   "$scratch/find_package/consumer"
 }
 
-check_pkg_config() {  # ARGUMENT...: --static for the static library
+check_pkg_config() {
   say "pkg-config consumer"
   export PKG_CONFIG_PATH=$libraries/pkgconfig
   pkg-config --exact-version=0.1.0 textvec || fail "textvec.pc has another version than 0.1.0"
   # shellcheck disable=SC2046 # pkg-config prints words
   "$compiler" -std=c++20 "$here/consumer/main.cpp" -o "$scratch/pkg_config_consumer" \
-    $(pkg-config --cflags --libs "$@" textvec) "-Wl,-rpath,$libraries"
+    $(pkg-config --cflags --libs textvec) "-Wl,-rpath,$libraries"
   "$scratch/pkg_config_consumer"
 }
 
@@ -94,7 +94,7 @@ case $kind in
     install_and_move "$build"
     check_headers
     check_find_package
-    check_pkg_config --static
+    check_pkg_config
     check_examples
     say "installed command line"
     "$prefix/bin/textvec" embed hello | grep -q '"embedding":' || fail "bin/textvec does not embed"

@@ -460,3 +460,30 @@ def test_a_name_that_cannot_be_one_is_refused(caches, name):
 def test_a_path_that_is_not_there_is_named(tmp_path, caches):
     for path in [tmp_path / "nowhere", "./nowhere", "../nowhere"]:
         assert_refused(run("info", model=path, env=caches, cwd=tmp_path), 3, path)
+
+
+# --- What a newcomer types
+
+
+def test_an_onnx_file_of_this_folder_needs_no_path(tiny, tmp_path):
+    assert run("compile", "--output", tmp_path, model=tiny).code == 0
+    shutil.copy(pathlib.Path(tiny) / "tokenizer.json", tmp_path)
+    answer = run("embed", "some text", model="model.onnx", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert answer.out == run("embed", "some text", model=tmp_path / "model.onnx").out
+
+
+def test_brackets_are_shown_as_they_were_typed(tiny, tmp_path):
+    answer = run("compile", "--output", tmp_path, "--bucket", "[8x128]", model=tiny)
+    assert_refused(answer, 2, '"[8x128]";')
+    assert_refused(run("embed", "x", "--format", "[x]", model=tiny), 2, 'not "[x]"')
+
+
+def test_a_text_without_tokens_is_named_and_the_others_have_vectors(own_tiny):
+    file = own_tiny / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
+    for pooling in ["cls", "last-token", "max", "mean"]:
+        answer = run("embed", "one", "", "two", "--pooling", pooling, model=own_tiny)
+        assert answer.code == 2
+        assert ["error" in line for line in answer.lines()] == [False, True, False]
+        assert "no tokens" in answer.err

@@ -204,6 +204,73 @@ TEST(Engine, EmptyListsAndEmptyTexts) {
   EXPECT_EQ(empty->tokens.front(), 2U);
 }
 
+// A tokenizer without special tokens: there is nothing that cls, last-token or max could read.
+TEST(Engine, ATextWithoutTokensIsRefusedAndItsNeighboursLive) {
+  const Tiny tiny;
+  std::string tokenizer = tiny.model.tokenizer();
+  const std::size_t begin = tokenizer.find(R"("post_processor":)");
+  const std::size_t end = tokenizer.find(R"(,"decoder")");
+  tokenizer.replace(begin, end - begin, R"("post_processor":null)");
+  testing::write_file(tiny.folder / "model/tokenizer.json", tokenizer);
+  for (const Pooling pooling :
+       {Pooling::Cls, Pooling::LastToken, Pooling::Max, Pooling::Mean, Pooling::MeanSqrtLen}) {
+    LoadOptions options = tiny.options();
+    options.pooling = pooling;
+    const Engine engine = Engine::load((tiny.folder / "model").string(), options).value();
+    const auto alone = engine.embed("");
+    ASSERT_FALSE(alone);
+    EXPECT_EQ(alone.error().code, ErrorCode::InvalidArgument);
+    EXPECT_EQ(alone.error().message, "the text has no tokens");
+    EmbedOptions report;
+    report.bad_text = BadText::Report;
+    const std::vector<std::string> texts{"w5", "", "w6"};
+    const auto reported = engine.embed(texts, report);
+    ASSERT_TRUE(reported) << reported.error().message;
+    ASSERT_EQ(reported->failures.size(), 1U);
+    EXPECT_EQ(reported->failures.front().text, 1U);
+    EXPECT_NEAR(norm(reported->row(2)), 1.0, 1e-6);
+    EXPECT_TRUE(engine.health());
+  }
+}
+
+TEST(Engine, HealthTakesAnyLimit) {
+  const Tiny tiny;
+  const Engine engine = tiny.engine();
+  EXPECT_TRUE(engine.health(std::chrono::milliseconds::max()));
+  EXPECT_EQ(engine.health(std::chrono::milliseconds(-1)).error().code, ErrorCode::TimedOut);
+  EXPECT_EQ(engine.health(std::chrono::milliseconds::min()).error().code, ErrorCode::TimedOut);
+}
+
+TEST(Engine, TokenisingHeedsTheDeadlineAndTheStop) {
+  const Tiny tiny;
+  const Engine engine = tiny.engine();
+  const std::vector<std::string> texts{"w5"};
+  EmbedOptions late;
+  late.deadline = std::chrono::steady_clock::now() - std::chrono::seconds(1);
+  EXPECT_EQ(engine.tokenize(texts, late).error().code, ErrorCode::TimedOut);
+  EXPECT_FALSE(engine.tokenize(texts, late).error().text);
+  std::stop_source stop;
+  stop.request_stop();
+  EmbedOptions stopped;
+  stopped.stop = stop.get_token();
+  EXPECT_EQ(engine.tokenize(texts, stopped).error().code, ErrorCode::Cancelled);
+}
+
+TEST(EngineLoad, AnOnnxFileHasThePrecisionThatItHas) {
+  const Tiny tiny;
+  const std::filesystem::path graph = tiny.engine().info().graph_file;
+  std::filesystem::create_directories(tiny.folder / "as-is");
+  std::filesystem::copy_file(graph, tiny.folder / "as-is/model.onnx");
+  std::filesystem::copy_file(graph.string() + ".data", tiny.folder / "as-is/model.onnx.data");
+  testing::write_file(tiny.folder / "as-is/tokenizer.json", tiny.model.tokenizer());
+  LoadOptions options = tiny.options();
+  options.precision = Precision::Int8;
+  EXPECT_EQ(Engine::load((tiny.folder / "as-is").string(), options).error().code,
+            ErrorCode::Unsupported);
+  options.precision = Precision::F32;
+  EXPECT_TRUE(Engine::load((tiny.folder / "as-is").string(), options));
+}
+
 TEST(Engine, ManyTextsNeedNoMoreRoomThanTheQueueHas) {
   const Tiny tiny;
   LoadOptions options = tiny.options();

@@ -80,7 +80,7 @@ struct Fixture {
   FakeSession session{};
   batch::Queue queue{1000};
   std::unique_ptr<Worker> worker =
-      std::make_unique<Worker>(queue, session, std::vector<vectors::Dense>{}, kSettings);
+      Worker::start(queue, session, std::vector<vectors::Dense>{}, kSettings).value();
 
   std::future<Result<Embeddings>> start(const std::shared_ptr<Call>& call) {
     auto future = call->future();
@@ -227,6 +227,22 @@ TEST(Worker, ClosingFailsWhatWaitsAndFinishesWhatRuns) {
   EXPECT_TRUE(running.get());
 }
 
+// A job of many batches is taken from the queue at once; closing must not run them all.
+TEST(Worker, ClosingFinishesOneBatchAndNoMore) {
+  Fixture fixture;
+  fixture.session.hold(true);
+  // Seven batches of 64 tokens, fewer than a window.
+  auto call = fixture.start(make_call({1, 2, 3, 4, 5, 6, 7}, {}, 64));
+  while (fixture.session.runs.load() == 0) std::this_thread::yield();
+  std::jthread closer([&] { fixture.worker.reset(); });
+  // The queue refuses once closing has begun.
+  while (fixture.queue.push(make_call({}))) std::this_thread::yield();
+  fixture.session.hold(false);
+  EXPECT_EQ(call.get().error().code, ErrorCode::Cancelled);
+  closer.join();
+  EXPECT_EQ(fixture.session.runs.load(), 1);
+}
+
 TEST(Worker, ManyCallersGetTheirOwnVectors) {
   Fixture fixture;
   std::vector<std::jthread> callers;
@@ -241,6 +257,15 @@ TEST(Worker, ManyCallersGetTheirOwnVectors) {
       }
     });
   }
+}
+
+// As when memory ends between queue and batch: nobody may wait for ever.
+TEST(Call, AJobThatIsLetGoAnswersItsCaller) {
+  auto call = make_call({1, 2});
+  auto future = call->future();
+  call->finish(0, Error{ErrorCode::Internal, "failed"});
+  call.reset();
+  EXPECT_EQ(future.get().error().code, ErrorCode::Internal);
 }
 
 TEST(Call, ARefusedTextIsReportedAndTheOthersRun) {

@@ -68,19 +68,29 @@ TEST(Broken, ReplaceStepsThatGrowATextWithoutEnd) {
                     R"("normalizer":{"type":"Sequence","normalizers":[)" + list + "]}");
   };
   const std::string letter = R"("String":"a")";
-  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(6, letter, "aa")), "t"));
-  expect_bad(normalizing(chain(7, letter, "aa")), "2^7 of one letter");
-  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(1, letter, std::string(64, 'a'))), "t"));
-  expect_bad(normalizing(chain(1, letter, std::string(65, 'a'))), "65 letters of one");
+  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(8, letter, "aa")), "t"));
+  expect_bad(normalizing(chain(9, letter, "aa")), "2^9 of one letter");
+  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(1, letter, std::string(256, 'a'))), "t"));
+  expect_bad(normalizing(chain(1, letter, std::string(257, 'a'))), "257 letters of one");
   EXPECT_TRUE(Tokenizer::parse(normalizing(chain(100, R"("String":"aa")", "aa")), "t"));
-  EXPECT_TRUE(Tokenizer::parse(normalizing(chain(100, R"("Regex":" {2,}")", " ")), "t"));
-  for (const char* pattern : {"a*", "", "(?=a)", R"(\\b)"}) {
+  for (const char* pattern : {"a*", "", "(?=a)", R"(\\b)", R"(a\\K)", " {2,}"}) {
     const std::string regex = R"("Regex":")" + std::string(pattern) + "\"";
-    expect_bad(normalizing(chain(7, regex, "a")), pattern);
+    EXPECT_TRUE(Tokenizer::parse(normalizing(chain(8, regex, "a")), "t")) << pattern;
+    expect_bad(normalizing(chain(9, regex, "a")), pattern);
   }
+  expect_bad(normalizing(chain(9, R"("String":"")", "a")), "an empty pattern");
+  const auto steps = [](std::size_t count, const std::string& step) {
+    std::string list = step;
+    for (std::size_t i = 1; i < count; ++i) list += "," + step;
+    return list;
+  };
+  expect_bad(normalizing(steps(9, R"({"type":"ByteLevel"})")), "letters of two bytes of one");
+  expect_bad(
+      normalizing(steps(1, R"({"type":"Prepend","prepend":")" + std::string(257, 'a') + "\"}")),
+      "a long beginning");
   expect_bad(
       replaced(good, R"("decoder":null)",
-               R"("decoder":{"type":"Sequence","decoders":[)" + chain(7, letter, "aa") + "]}"),
+               R"("decoder":{"type":"Sequence","decoders":[)" + chain(9, letter, "aa") + "]}"),
       "a decoder");
 }
 
@@ -98,6 +108,9 @@ TEST(Broken, ACharacterMapThatClaimsMoreThanItHas) {
   expect_bad(with_map("AAAA2A=="), "0xd8000000 of 0");
   expect_bad(with_map("/////w=="), "all ones");
   expect_bad(with_map("////"), "no number");
+  // No tree, and one text of 256 or 257 letters behind it.
+  EXPECT_TRUE(Tokenizer::parse(with_map("AAAAAGFh" + repeated("YWFh", 84) + "YWE="), "t"));
+  expect_bad(with_map("AAAAAGFh" + repeated("YWFh", 85)), "257 letters of one character");
   expect_bad(with_map("AAAA2A==").substr(0, with_map("AAAA2A==").size() - 1) + ",\"\xff\":0}",
              "what is wrong after it must not hide it");
 }
