@@ -51,15 +51,15 @@ class TEXTVEC_EXPORT Engine {
   std::future<Result<Embeddings>> submit(std::vector<std::string> texts,
                                          EmbedOptions options = {}) const;
 
-  // The token ids the model would see, prompt, special tokens and truncation included. Errors: as of
-  // embed(), but for NonFinite.
+  // The token ids the model would see, prompt, special tokens and truncation included. Errors: as
+  // of embed(), but for NonFinite.
   Result<std::vector<std::vector<std::uint32_t>>> tokenize(std::span<const std::string> texts,
                                                            const EmbedOptions& options = {}) const;
 
   const ModelInfo& info() const noexcept;
 
-  // Embeds one short text for real and checks the vector. Fails with TimedOut after `limit`, and with
-  // Overloaded when the queue is full.
+  // Embeds one short text for real and checks the vector. Fails with TimedOut after `limit`, and
+  // with Overloaded when the queue is full.
   Result<Health> health(std::chrono::milliseconds limit = std::chrono::seconds(10)) const;
 
  private:
