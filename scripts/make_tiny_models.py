@@ -48,7 +48,7 @@ class Recipe:
     layers: int = 2
     activation: str = "gelu"
     dtype: str = "float32"
-    masked_lm: bool = False  # saved by the *ForMaskedLM class: prefixed names, a head beside them
+    with_head: bool = False  # saved with a head: prefixed names, and tensors that are not used
     sharded: bool = False  # several files and an index
     dense: tuple = ()
     normalize: bool = True
@@ -58,9 +58,15 @@ class Recipe:
     lower_case: bool = False
     new_format: bool = False  # written by sentence-transformers' own save(), in today's format
     bare: bool = False  # transformers' files alone
+    # Of qwen3:
+    heads: tuple = (4, 2, 48)  # of queries, of keys and values, and the size of one
+    rope: dict = dataclasses.field(default_factory=lambda: {"rope_theta": 1e6})
+    old_rope: bool = False  # rope_theta and rope_scaling, as transformers 4 wrote them
+    attention_bias: bool = False
 
 
 PROMPTS = (("query", "search for: "), ("document", "stored text: "))
+INSTRUCTIONS = (("query", "Instruct: Find the gloss\nQuery:"), ("document", ""))
 
 RECIPES = (
     Recipe("bert-cls", pooling="cls"),
@@ -94,17 +100,50 @@ RECIPES = (
     Recipe("bert-bf16", dtype="bfloat16"),
     Recipe("bert-relu", activation="relu"),
     Recipe("bert-gelu-new", activation="gelu_new"),
-    Recipe("bert-masked-lm", masked_lm=True),
+    Recipe("bert-masked-lm", with_head=True),
     Recipe("roberta-mean", family="roberta", layers=3),
     Recipe("roberta-f16", family="roberta", dtype="float16", pooling="cls"),
-    Recipe("roberta-masked-lm", family="roberta", masked_lm=True),
+    Recipe("roberta-masked-lm", family="roberta", with_head=True),
     Recipe("xlm-roberta-mean", family="xlm-roberta"),
     Recipe("xlm-roberta-sharded", family="xlm-roberta", pooling="cls", sharded=True),
-    Recipe("xlm-roberta-masked-lm", family="xlm-roberta", masked_lm=True),
+    Recipe("xlm-roberta-masked-lm", family="xlm-roberta", with_head=True),
     Recipe("distilbert-mean", family="distilbert", layers=3),
     Recipe("distilbert-relu", family="distilbert", activation="relu", pooling="cls"),
-    Recipe("distilbert-masked-lm", family="distilbert", masked_lm=True),
+    Recipe("distilbert-masked-lm", family="distilbert", with_head=True),
     Recipe("distilbert-lower-case", family="distilbert", lower_case=True),
+    # Heads that do not add up to the hidden size, shared by four, two and one.
+    Recipe(
+        "qwen3-4-to-1",
+        family="qwen3",
+        pooling="lasttoken",
+        layers=3,
+        heads=(8, 2, 32),
+        prompts=INSTRUCTIONS,
+    ),
+    Recipe("qwen3-2-to-1", family="qwen3", pooling="lasttoken", heads=(6, 3, 32), sharded=True),
+    Recipe("qwen3-1-to-1", family="qwen3", pooling="lasttoken", heads=(3, 3, 16), with_head=True),
+    Recipe("qwen3-bf16", family="qwen3", pooling="lasttoken", dtype="bfloat16"),
+    Recipe("qwen3-mean", family="qwen3", prompts=INSTRUCTIONS, include_prompt=False),
+    Recipe("qwen3-bare", family="qwen3", pooling="lasttoken", with_head=True, bare=True),
+    Recipe("qwen3-bias", family="qwen3", pooling="lasttoken", attention_bias=True),
+    Recipe(
+        "qwen3-yarn",
+        family="qwen3",
+        pooling="lasttoken",
+        rope={
+            "rope_theta": 1e4,
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    ),
+    Recipe(
+        "qwen3-linear-old-names",
+        family="qwen3",
+        pooling="lasttoken",
+        rope={"rope_theta": 1e4, "rope_type": "linear", "factor": 3.0},
+        old_rope=True,
+    ),
 )
 
 
@@ -197,6 +236,31 @@ def byte_pairs(texts):
     return tokenizer, names | {"cls_token": "<s>", "sep_token": "</s>"}
 
 
+def decoder_byte_pairs(texts):
+    """As Qwen3-Embedding's: pieces of bytes, and <|endoftext|> behind every text."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers.processors import ByteLevel, Sequence, TemplateProcessing
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_MAX,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    end = TemplateProcessing(
+        single="$A <|endoftext|>",
+        special_tokens=[("<|endoftext|>", tokenizer.token_to_id("<|endoftext|>"))],
+    )
+    tokenizer.post_processor = Sequence([ByteLevel(add_prefix_space=False), end])
+    return tokenizer, {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+
+
 def unigram(texts):
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from tokenizers.processors import TemplateProcessing
@@ -229,6 +293,7 @@ def train_tokenizers(texts):
         "roberta": byte_pairs(texts),
         "xlm-roberta": unigram(texts),
         "distilbert": word_piece(texts, lower_case=False),
+        "qwen3": decoder_byte_pairs(texts),
     }
 
 
@@ -247,6 +312,21 @@ def make_config(recipe, vocabulary):
             hidden_dim=INTERMEDIATE,
             max_position_embeddings=TOKENS_MAX,
             activation=recipe.activation,
+        )
+    if recipe.family == "qwen3":
+        heads, key_value_heads, head_size = recipe.heads
+        return transformers.Qwen3Config(
+            vocab_size=vocabulary,
+            hidden_size=HIDDEN,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=heads,
+            num_key_value_heads=key_value_heads,
+            head_dim=head_size,
+            intermediate_size=INTERMEDIATE,
+            max_position_embeddings=TOKENS_MAX,
+            rms_norm_eps=1e-3,
+            rope_parameters=dict(recipe.rope),
+            attention_bias=recipe.attention_bias,
         )
     shape = {
         "vocab_size": vocabulary,
@@ -277,8 +357,10 @@ def make_transformer(recipe, vocabulary):
         "roberta": "Roberta",
         "xlm-roberta": "XLMRoberta",
         "distilbert": "DistilBert",
+        "qwen3": "Qwen3",
     }[recipe.family]
-    kind = getattr(transformers, stem + ("ForMaskedLM" if recipe.masked_lm else "Model"))
+    task = "ForCausalLM" if recipe.family == "qwen3" else "ForMaskedLM"
+    kind = getattr(transformers, stem + (task if recipe.with_head else "Model"))
     model = kind(make_config(recipe, vocabulary))
     random = numbers(recipe.name)
     with torch.no_grad():
@@ -290,12 +372,23 @@ def make_transformer(recipe, vocabulary):
     return model.to(getattr(torch, recipe.dtype))
 
 
+def rename_rope(path):
+    """Writes rope_parameters as transformers 4 did."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    scaling = config.pop("rope_parameters")
+    config["rope_theta"] = scaling.pop("rope_theta")
+    config["rope_scaling"] = scaling
+    write_json(path, config)
+
+
 def save_transformer(recipe, tokenizer, special_tokens, folder):
     import transformers
 
     model = make_transformer(recipe, tokenizer.get_vocab_size())
     # A tenth of a megabyte a file: a handful of files for models of this size.
     model.save_pretrained(folder, max_shard_size="100KB" if recipe.sharded else "5GB")
+    if recipe.old_rope:
+        rename_rope(folder / "config.json")
     if recipe.sharded and not (folder / "model.safetensors.index.json").is_file():
         raise ValueError(f"{recipe.name}: transformers wrote one file, not several")
     fast = transformers.PreTrainedTokenizerFast(

@@ -94,12 +94,19 @@ Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& 
                                                std::string(to_string(options.precision)) +
                                                ": an ONNX file runs as it is; choose another file"};
     }
+    if (options.check_weights) {
+      return Error{ErrorCode::Unsupported,
+                   "check_weights: an ONNX file runs as it is; its weights are not looked at"};
+    }
     graph::OnnxModel model;
     model.file = files.onnx_file;
     return model;
   }
   const auto weights = model::Weights::open(files.folder);
   if (!weights) return weights.error();
+  if (options.check_weights) {
+    if (const auto finite = weights->check_finite(); !finite) return finite.error();
+  }
   const auto cache_folder = user_cache_folder(options);
   if (!cache_folder && options.log) {
     options.log(cache_folder.error().message + "; the graph is built in memory");
@@ -109,7 +116,8 @@ Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& 
 }
 
 Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
-  auto tokenizer = tokens::Tokenizer::load(files.folder / "tokenizer.json", files.spec.lower_case);
+  auto tokenizer = tokens::Tokenizer::load(files.folder / "tokenizer.json",
+                                           {files.spec.lower_case, files.spec.final_token});
   if (!tokenizer) return tokenizer.error();
   const std::size_t rows = files.spec.transformer.vocabulary_size;
   if (rows != 0 && tokenizer->id_max() >= rows) {
@@ -152,7 +160,7 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
   info.architecture = spec.transformer.type.empty() ? "onnx" : spec.transformer.type;
   info.vocabulary_size = spec.transformer.vocabulary_size != 0 ? spec.transformer.vocabulary_size
                                                                : model.tokenizer.vocabulary_size();
-  info.pooling = options.pooling == Pooling::FromModel ? spec.pooling : options.pooling;
+  info.pooling = spec.pooling;
   info.pooled_by_graph = session.pooled;
   info.prompts = spec.prompts;
   info.default_prompt = spec.default_prompt;
@@ -166,6 +174,10 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
   info.batch_tokens_max = options.batch_tokens_max;
   info.runtime = runtime::runtime_version();
   info.notes = spec.notes;
+  if (model.tokenizer.final_token_added()) {
+    info.notes.push_back("tokenizer.json does not end a text with " + spec.final_token +
+                         ", where the model pools; textvec puts it there");
+  }
   info.tokens_max = spec.tokens_max;
   if (info.tokens_max == 0) {
     info.tokens_max = kTokensMaxAssumed;
@@ -212,6 +224,8 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
   if (const auto valid = check_options(options); !valid) return valid.error();
   auto files = find_model(model);
   if (!files) return files.error();
+  // Before compiling: a graph may pool by itself.
+  if (options.pooling != Pooling::FromModel) files->spec.pooling = options.pooling;
   auto tokenizer = load_tokenizer(*files);
   if (!tokenizer) return tokenizer.error();
   LoadedModel loaded{files->spec, std::move(*tokenizer), {}, {}, 0, {}};

@@ -52,6 +52,13 @@ std::string info_json(const ModelInfo& info) {
   return json.text() + "\n";
 }
 
+// What an ONNX file pools by is not known.
+std::string pooling_text(const ModelInfo& info) {
+  if (!info.pooled_by_graph) return std::string(to_string(info.pooling));
+  if (info.path == GraphPath::AsIs) return "by the graph";
+  return std::string(to_string(info.pooling)) + ", by the graph";
+}
+
 std::string info_table(const ModelInfo& info) {
   Table table;
   table.row("model", info.name)
@@ -60,7 +67,7 @@ std::string info_table(const ModelInfo& info) {
       .row("dimension", std::to_string(info.dimension))
       .row("longest text", std::to_string(info.tokens_max) + " tokens")
       .row("vocabulary", std::to_string(info.vocabulary_size) + " tokens")
-      .row("pooling", info.pooled_by_graph ? "by the graph" : std::string(to_string(info.pooling)));
+      .row("pooling", pooling_text(info));
   for (const auto& [name, text] : info.prompts) {
     std::string quoted;
     model::append_json_string(quoted, text);

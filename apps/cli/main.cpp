@@ -153,6 +153,8 @@ void add_loading(CLI::App& app, ModelOptions& options) {
              "where it runs (default: auto)");
   app.add_flag("--require-provider", load.require_provider,
                "fail with exit code 4 instead of falling back to cpu");
+  app.add_flag("--check-weights", load.check_weights,
+               "look for NaN and infinity in all weights before running");
   add_number<unsigned>(app, "--threads", load.threads,
                        "of one inference (default: 0, the physical cores)");
   add_number<std::size_t>(app, "--batch-tokens", load.batch_tokens_max,

@@ -51,7 +51,7 @@ struct ModelInfo {
   std::size_t tokens_max = 0;  // special tokens included
   std::size_t vocabulary_size = 0;
   Pooling pooling = Pooling::Mean;  // never FromModel
-  bool pooled_by_graph = false;     // the ONNX file pools itself; `pooling` was not used
+  bool pooled_by_graph = false;     // the graph pools itself; an as-is one in a way of its own
   std::map<std::string, std::string> prompts{};
   std::string default_prompt{};  // a key of prompts, or empty
   std::string similarity{};      // "cosine" unless the model names another

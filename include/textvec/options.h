@@ -33,6 +33,7 @@ struct LoadOptions {
   Precision precision = Precision::Auto;  // Auto: f32
   Provider provider = Provider::Auto;     // falls back to Cpu; ModelInfo::provider_note says why
   bool require_provider = false;          // fail with ErrorCode::Provider instead of falling back
+  bool check_weights = false;  // look for NaN and infinity in all weights first (BadModel)
 
   // How fast, and with how much memory.
   unsigned threads = 0;                   // of one inference; 0: the machine's physical cores

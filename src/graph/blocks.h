@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "textvec/result.h"
 
@@ -15,6 +17,7 @@ struct Edge {
   std::string name{};
   std::size_t width = 0;       // size of the last axis
   std::string pending_bias{};  // [width], by its name in the model's files; empty: none
+  bool one_token = false;      // of each text, its last
 };
 
 // Names of tensors in the model's files.
@@ -26,9 +29,22 @@ struct LinearNames {
 };
 
 struct NormNames {
-  std::string weight{};  // [hidden_size]
-  std::string bias{};    // [hidden_size]
+  std::string weight{};  // [width]
+  std::string bias{};    // [width]; empty: an RMS norm, which has none
   double epsilon = 0;
+};
+
+// A causal attention with rotary positions, as decoders have it.
+struct CausalAttention {
+  std::size_t heads = 0;
+  std::size_t key_value_heads = 0;
+  std::size_t head_size = 0;
+  NormNames query_norm{};  // RMS norm of each head; weight [head_size]
+  NormNames key_norm{};
+  // model::Rotary says what these mean.
+  std::vector<float> inverse_frequencies{};
+  float rotary_scale = 1;
+  std::size_t positions_max = 0;
 };
 
 struct EmbeddingNames {
@@ -51,15 +67,36 @@ class Blocks {
 
   // Token + position + type 0, normalised: [batch, length, hidden_size].
   virtual Edge embeddings(const EmbeddingNames& names) = 0;
-  virtual Edge linear(const Edge& x, const LinearNames& names) = 0;
+  virtual Edge linear(const Edge& x,
+                      const LinearNames& names) = 0;  // without a bias: its name empty
   // softmax(q k^T / sqrt(head size)) v over the tokens that are no padding, in both directions.
   virtual Edge attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) = 0;
   // LayerNorm(residual + x).
   virtual Edge add_norm(const Edge& residual, const Edge& x, const NormNames& names) = 0;
   // `function` as in config.json: gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu.
   virtual Edge activation(const Edge& x, const std::string& function) = 0;
-  // The graph's result: hidden states [batch, length, width].
+  // The graph's result: hidden states [batch, length, width], or [batch, width] of last_tokens().
   virtual void output(const Edge& x) = 0;
+
+  // What decoders need besides:
+  // A row of the table for each token.
+  virtual Edge token_embeddings(const std::string& table, std::size_t vocabulary_size,
+                                std::size_t hidden_size) = 0;
+  // x / sqrt(mean(x^2) + epsilon) * weight (arXiv 1910.07467).
+  virtual Edge rms_norm(const Edge& x, const NormNames& names) = 0;
+  virtual Edge add(const Edge& a, const Edge& b) = 0;
+  // silu(gate) * up.
+  virtual Edge gated(const Edge& gate, const Edge& up) = 0;
+  // Runs `layer` over pieces of the text's length, in order, and puts the results together, so that
+  // a text of any length needs little memory and can be stopped between two pieces. `layer` must
+  // hold exactly one causal_attention(), and nothing else that looks at other tokens.
+  using Layer = std::function<Edge(const Edge& piece)>;
+  virtual Edge by_pieces(const Edge& x, const Layer& layer) = 0;
+  // Each token attends to itself and to those before it. Only inside by_pieces().
+  virtual Edge causal_attention(const Edge& q, const Edge& k, const Edge& v,
+                                const CausalAttention& names) = 0;
+  // The last token's row of each text: [batch, 1, width].
+  virtual Edge last_tokens(const Edge& x) = 0;
 
   // The first thing that went wrong: a tensor that is missing or of another shape. Blocks after it
   // do nothing, so that an architecture need not look in between.

@@ -8,6 +8,7 @@
 #include "graph/bert.h"
 #include "graph/cache.h"
 #include "graph/fused.h"
+#include "graph/qwen3.h"
 #include "model/hash.h"
 #include "textvec/embeddings.h"
 #include "textvec/version.h"
@@ -16,7 +17,7 @@ namespace textvec::graph {
 namespace {
 
 // Raised by hand when the nodes or the layout that a target writes change between two versions.
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 
 Result<void> check_request(const model::ModelSpec& spec, Target target, Precision precision) {
   if (!spec.known_architecture) {
@@ -35,19 +36,30 @@ Result<void> check_request(const model::ModelSpec& spec, Target target, Precisio
 
 Result<OnnxFile> build(const model::ModelSpec& spec, const model::Weights& weights) {
   FusedTarget target(weights);
-  build_bert(spec.transformer, weights, target);
+  if (spec.transformer.type == "qwen3") {
+    build_qwen3(spec.transformer, spec.pooling, weights, target);
+  } else {
+    build_bert(spec.transformer, weights, target);
+  }
   if (const auto status = target.status(); !status) return status.error();
   return std::move(target).take_file();
 }
 
 // Everything of the configuration that shapes the graph.
-std::string describe(const model::Transformer& transformer) {
+std::string describe(const model::ModelSpec& spec) {
+  const model::Transformer& transformer = spec.transformer;
   std::ostringstream text;
   text << transformer.type << ' ' << transformer.vocabulary_size << ' ' << transformer.hidden_size
        << ' ' << transformer.layers << ' ' << transformer.heads << ' '
        << transformer.intermediate_size << ' ' << transformer.positions_max << ' '
        << transformer.position_offset << ' ' << transformer.type_vocabulary_size << ' '
        << std::hexfloat << transformer.norm_epsilon << ' ' << transformer.activation;
+  if (transformer.type == "qwen3") {
+    text << ' ' << transformer.key_value_heads << ' ' << transformer.head_size << ' '
+         << transformer.attention_bias << ' ' << transformer.rotary.scale;
+    for (const float frequency : transformer.rotary.inverse_frequencies) text << ' ' << frequency;
+    text << (spec.pooling == Pooling::LastToken ? " last token" : " hidden states");
+  }
   return std::move(text).str();
 }
 
@@ -55,7 +67,7 @@ Result<std::string> cache_key(const model::ModelSpec& spec, const model::Weights
                               const GraphCache& cache) {
   model::Sha256 hash;
   hash.update("textvec " TEXTVEC_VERSION " format " + std::to_string(kFormat) + " fused f32\n");
-  hash.update(describe(spec.transformer));
+  hash.update(describe(spec));
   for (const auto& file : weights.files()) {
     const auto sha256 = cache.file_sha256(file);
     if (!sha256) return sha256.error();

@@ -2,6 +2,8 @@
 #include "graph/fused.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <utility>
 
 namespace textvec::graph {
@@ -31,6 +33,24 @@ Fill transposed(const model::Tensor& tensor) {
           out[row * columns_out + column + i] = strip[i * rows + row];
         }
       }
+    }
+  };
+}
+
+// Work of one piece of a long text: tokens of the piece x tokens of the text x width of the
+// queries. Some tenths of a second of attention on two cores, which is how soon a stop is heeded.
+constexpr std::int64_t kPieceWork = std::int64_t{1} << 33;
+constexpr std::int64_t kPieceTokensMin = 64;  // fewer would stream the weights for too little work
+
+// `angle` is a float, as in transformers: its rounding is part of what models were trained with.
+Fill rotary_table(std::vector<float> frequencies, float scale, double (*function)(double)) {
+  return [frequencies = std::move(frequencies), scale, function](std::size_t begin,
+                                                                 std::span<float> out) {
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const std::size_t cell = begin + i;
+      const auto position = static_cast<float>(cell / frequencies.size());
+      const float angle = position * frequencies[cell % frequencies.size()];
+      out[i] = static_cast<float>(function(static_cast<double>(angle))) * scale;
     }
   };
 }
@@ -85,6 +105,18 @@ std::string FusedTarget::node(std::string_view operation, const std::vector<std:
   return output;
 }
 
+std::string FusedTarget::scalar(std::int64_t value) {
+  const std::string name = "number " + std::to_string(value);
+  if (constants_.insert(name).second) file_.constant(name, std::array{value}, {});
+  return name;
+}
+
+std::string FusedTarget::list(std::int64_t value) {
+  const std::string name = "list of " + std::to_string(value);
+  if (constants_.insert(name).second) file_.constant(name, std::array{value}, {1});
+  return name;
+}
+
 std::string FusedTarget::settled(const Edge& x) {
   if (x.pending_bias.empty()) return x.name;
   return node("Add", {x.name, weight(x.pending_bias, {x.width})});
@@ -93,21 +125,16 @@ std::string FusedTarget::settled(const Edge& x) {
 std::string FusedTarget::first_rows(const std::string& table) {
   const std::string length =
       node("Shape", {"input_ids"}, {}, {{"start", std::int64_t{1}}, {"end", std::int64_t{2}}});
-  const std::vector<std::int64_t> zero{0};
-  file_.constant("zero", zero, {1});  // the slice's first row, and its axis
-  return node("Slice", {table, "zero", length, "zero"});
+  return node("Slice", {table, list(0), length, list(0)});  // the last: its axis
 }
 
 // transformers' create_position_ids_from_input_ids: padding ids, wherever they stand, are not
 // counted and have the row before the first token's, which is row 0 of what we keep.
 std::string FusedTarget::counted_rows(const EmbeddingNames& names) {
-  const std::vector<std::int64_t> padding{static_cast<std::int64_t>(names.position_offset) - 1};
-  file_.constant("padding_id", padding, {});
-  const std::vector<std::int64_t> one{1};
-  file_.constant("one", one, {});  // the axis of the tokens
-  const std::string is_token = node("Not", {node("Equal", {"input_ids", "padding_id"})});
+  const std::string padding_id = scalar(static_cast<std::int64_t>(names.position_offset) - 1);
+  const std::string is_token = node("Not", {node("Equal", {"input_ids", padding_id})});
   const std::string counted = node("Cast", {is_token}, {}, {{"to", kInt64}});
-  const std::string rows = node("Mul", {node("CumSum", {counted, "one"}), counted});
+  const std::string rows = node("Mul", {node("CumSum", {counted, scalar(1)}), counted});
   return node("Gather", {names.positions, rows});
 }
 
@@ -188,9 +215,195 @@ Edge FusedTarget::activation(const Edge& x, const std::string& function) {
 
 void FusedTarget::output(const Edge& x) {
   if (!status_) return;
-  file_.node("Identity", std::vector<std::string>{settled(x)},
-             std::vector<std::string>{"last_hidden_state"});
-  file_.output_float("last_hidden_state", {"batch", "length", static_cast<std::int64_t>(x.width)});
+  const auto width = static_cast<std::int64_t>(x.width);
+  if (x.one_token) {
+    file_.node("Squeeze", std::array{settled(x), list(1)},
+               std::array{std::string("sentence_embedding")});
+    file_.output_float("sentence_embedding", {"batch", width});
+    return;
+  }
+  file_.node("Identity", std::array{settled(x)}, std::array{std::string("last_hidden_state")});
+  file_.output_float("last_hidden_state", {"batch", "length", width});
+}
+
+Edge FusedTarget::token_embeddings(const std::string& table, std::size_t vocabulary_size,
+                                   std::size_t hidden_size) {
+  return {node("Gather", {weight(table, {vocabulary_size, hidden_size}), "input_ids"}),
+          hidden_size,
+          {}};
+}
+
+Edge FusedTarget::rms_norm(const Edge& x, const NormNames& names) {
+  Edge out = x;
+  out.pending_bias.clear();
+  out.name = node("SimplifiedLayerNormalization", {settled(x), weight(names.weight, {x.width})}, {},
+                  {{"axis", std::int64_t{-1}}, {"epsilon", static_cast<float>(names.epsilon)}});
+  return out;
+}
+
+Edge FusedTarget::add(const Edge& a, const Edge& b) {
+  Edge out = a;
+  out.pending_bias.clear();
+  out.name = node("Add", {settled(a), settled(b)});
+  return out;
+}
+
+Edge FusedTarget::gated(const Edge& gate, const Edge& up) {
+  Edge out = up;
+  out.pending_bias.clear();
+  // QuickGelu is x * sigmoid(alpha * x), which is silu for 1.
+  const std::string silu = node("QuickGelu", {settled(gate)}, kMicrosoft, {{"alpha", 1.0F}});
+  out.name = node("Mul", {silu, settled(up)});
+  return out;
+}
+
+void FusedTarget::count_tokens(std::size_t width) {
+  if (!counts_.length.empty()) return;
+  counts_.batch =
+      node("Shape", {"input_ids"}, {}, {{"start", std::int64_t{0}}, {"end", std::int64_t{1}}});
+  const std::string length =
+      node("Shape", {"input_ids"}, {}, {{"start", std::int64_t{1}}, {"end", std::int64_t{2}}});
+  counts_.length = node("Squeeze", {length, list(0)});
+  const std::string tokens =
+      node("ReduceSum", {"attention_mask", list(1)}, {}, {{"keepdims", std::int64_t{0}}});
+  counts_.last_token = node("Sub", {tokens, scalar(1)});
+  const auto work = kPieceWork / static_cast<std::int64_t>(width);
+  const std::string fitting = node("Div", {scalar(work), node("Size", {"input_ids"})});
+  counts_.piece = node("Max", {fitting, scalar(kPieceTokensMin)});
+  const std::string rounded_up =
+      node("Add", {counts_.length, node("Sub", {counts_.piece, scalar(1)})});
+  counts_.pieces = node("Div", {rounded_up, counts_.piece});
+}
+
+Edge FusedTarget::last_tokens(const Edge& x) {
+  count_tokens(x.width);
+  const std::string indices = node(
+      "Unsqueeze", {node("Unsqueeze", {counts_.last_token, list(1)}), list(2)});  // [batch, 1, 1]
+  Edge out = x;
+  out.pending_bias.clear();
+  out.name = node("GatherND", {settled(x), indices}, {}, {{"batch_dims", std::int64_t{1}}});
+  out.one_token = true;
+  return out;
+}
+
+std::string FusedTarget::empty(const std::vector<std::string>& shape) {
+  return node("ConstantOfShape", {node("Concat", shape, {}, {{"axis", std::int64_t{0}}})});
+}
+
+// Keys, values and the result begin empty and grow by a piece with every turn of the loop. A batch
+// of short texts is one piece.
+Edge FusedTarget::by_pieces(const Edge& x, const Layer& layer) {
+  count_tokens(x.width);
+  const std::string input = settled(x);
+  const std::string name = "Loop_" + std::to_string(nodes_++);
+  const std::string go_on_before = name + "_go_on";
+  const std::string before = name + "_before";
+  piece_ = {};
+  piece_.index = name + "_index";
+  piece_.past_key = name + "_past_key";
+  piece_.past_value = name + "_past_value";
+
+  file_.begin_body();
+  const std::string begin = node("Mul", {piece_.index, counts_.piece});
+  piece_.end = node("Min", {node("Add", {begin, counts_.piece}), counts_.length});
+  const std::string first = node("Unsqueeze", {begin, list(0)});
+  const std::string behind = node("Unsqueeze", {piece_.end, list(0)});
+  const Edge result = layer({node("Slice", {input, first, behind, list(1)}), x.width, {}});
+  const std::string after =
+      node("Concat", {before, settled(result)}, {}, {{"axis", std::int64_t{1}}});
+  const std::string go_on = node("Identity", {go_on_before});
+
+  const auto width = static_cast<std::int64_t>(result.width);
+  const std::vector<Dimension> of_past{"batch", piece_.key_value_heads, name + "_past",
+                                       piece_.head_size};
+  const std::vector<Dimension> of_present{"batch", piece_.key_value_heads, name + "_present",
+                                          piece_.head_size};
+  const BodyPort inputs[] = {{piece_.index, TensorType::Int64, {}},
+                             {go_on_before, TensorType::Bool, {}},
+                             {piece_.past_key, TensorType::Float, of_past},
+                             {piece_.past_value, TensorType::Float, of_past},
+                             {before, TensorType::Float, {"batch", name + "_past", width}}};
+  const BodyPort outputs[] = {{go_on, TensorType::Bool, {}},
+                              {piece_.present_key, TensorType::Float, of_present},
+                              {piece_.present_value, TensorType::Float, of_present},
+                              {after, TensorType::Float, {"batch", name + "_present", width}}};
+  file_.end_body(inputs, outputs);
+
+  const std::string nothing =
+      empty({counts_.batch, list(piece_.key_value_heads), list(0), list(piece_.head_size)});
+  const std::string no_result = empty({counts_.batch, list(0), list(width)});
+  if (status_) {
+    file_.loop(std::array<std::string, 5>{counts_.pieces, "", nothing, nothing, no_result},
+               std::array{name + "_key", name + "_value", name});
+  }
+  return {name, result.width, {}};
+}
+
+std::string FusedTarget::head_norm(const Edge& x, std::size_t heads, std::size_t head_size,
+                                   const NormNames& names) {
+  const std::string shape = "heads " + std::to_string(heads);
+  if (constants_.insert(shape).second) {
+    file_.constant(shape,
+                   std::array<std::int64_t, 4>{0, 0, static_cast<std::int64_t>(heads),
+                                               static_cast<std::int64_t>(head_size)},
+                   {4});
+  }
+  if (constants_.insert("joined heads").second) {
+    file_.constant("joined heads", std::array<std::int64_t, 3>{0, 0, -1}, {3});
+  }
+  const Edge apart{node("Reshape", {settled(x), shape}), head_size, {}};
+  return node("Reshape", {rms_norm(apart, names).name, "joined heads"});
+}
+
+void FusedTarget::rotary_tables(const CausalAttention& names) {
+  if (!constants_.insert("rotary").second) return;
+  const std::size_t frequencies = names.inverse_frequencies.size();
+  const std::vector<std::size_t> shape{names.positions_max, frequencies};
+  const auto cosine = [](double angle) { return std::cos(angle); };
+  const auto sine = [](double angle) { return std::sin(angle); };
+  file_.weight("rotary_cosine", shape,
+               rotary_table(names.inverse_frequencies, names.rotary_scale, cosine));
+  file_.weight("rotary_sine", shape,
+               rotary_table(names.inverse_frequencies, names.rotary_scale, sine));
+}
+
+Edge FusedTarget::causal_attention(const Edge& q, const Edge& k, const Edge& v,
+                                   const CausalAttention& names) {
+  if (names.head_size % 16 != 0 && status_) {
+    status_ = Error{ErrorCode::Unsupported, "heads of " + std::to_string(names.head_size) +
+                                                " components; ONNX Runtime's attention takes "
+                                                "multiples of 16"};
+  }
+  rotary_tables(names);
+  const std::string queries = head_norm(q, names.heads, names.head_size, names.query_norm);
+  const std::string keys = head_norm(k, names.key_value_heads, names.head_size, names.key_norm);
+  const std::string values = settled(v);
+
+  // The index of the last token to look at: in the first piece that of the text, so that padding
+  // behind it costs nothing; later that of the piece. What padding sees there, nobody reads.
+  const std::string last = node("Sub", {piece_.end, scalar(1)});
+  const std::string is_first = node("Equal", {piece_.index, scalar(0)});
+  const std::string own_last = node("Min", {counts_.last_token, last});
+  const std::string last_seen =
+      node("Cast", {node("Where", {is_first, own_last, last})}, {}, {{"to", kInt32}});
+  const std::string tokens_seen = node("Cast", {piece_.end}, {}, {{"to", kInt32}});
+
+  const std::string name = "GroupQueryAttention_" + std::to_string(nodes_++);
+  piece_.present_key = name + "_key";
+  piece_.present_value = name + "_value";
+  piece_.key_value_heads = static_cast<std::int64_t>(names.key_value_heads);
+  piece_.head_size = static_cast<std::int64_t>(names.head_size);
+  const std::vector<std::string> inputs{queries,           keys,      values,      piece_.past_key,
+                                        piece_.past_value, last_seen, tokens_seen, "rotary_cosine",
+                                        "rotary_sine"};
+  const std::vector<Attribute> attributes{{"num_heads", static_cast<std::int64_t>(names.heads)},
+                                          {"kv_num_heads", piece_.key_value_heads},
+                                          {"do_rotary", std::int64_t{1}}};
+  if (status_) {
+    file_.node("GroupQueryAttention", inputs,
+               std::array{name, piece_.present_key, piece_.present_value}, kMicrosoft, attributes);
+  }
+  return {name, names.heads * names.head_size, {}};
 }
 
 }  // namespace textvec::graph

@@ -1,6 +1,8 @@
 // The target `fused`: dynamic shapes and ONNX Runtime's fused operators, for processors.
 #pragma once
 
+#include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +14,8 @@
 namespace textvec::graph {
 
 // Inputs of the graph: input_ids and attention_mask, int64 [batch, length], padded on the right.
-// Output: last_hidden_state, float [batch, length, width].
+// Output: last_hidden_state, float [batch, length, width], or sentence_embedding, [batch, width],
+// when the graph takes the last token itself.
 class FusedTarget final : public Blocks {
  public:
   // `weights` must outlive the OnnxFile: it is read when the file is written.
@@ -24,6 +27,15 @@ class FusedTarget final : public Blocks {
   Edge add_norm(const Edge& residual, const Edge& x, const NormNames& names) override;
   Edge activation(const Edge& x, const std::string& function) override;
   void output(const Edge& x) override;
+  Edge token_embeddings(const std::string& table, std::size_t vocabulary_size,
+                        std::size_t hidden_size) override;
+  Edge rms_norm(const Edge& x, const NormNames& names) override;
+  Edge add(const Edge& a, const Edge& b) override;
+  Edge gated(const Edge& gate, const Edge& up) override;
+  Edge by_pieces(const Edge& x, const Layer& layer) override;
+  Edge causal_attention(const Edge& q, const Edge& k, const Edge& v,
+                        const CausalAttention& names) override;
+  Edge last_tokens(const Edge& x) override;
   Result<void> status() const override { return status_; }
 
   OnnxFile take_file() && { return std::move(file_); }
@@ -36,8 +48,20 @@ class FusedTarget final : public Blocks {
   // Three vectors of the same size as one.
   std::string joined(const std::string& a, const std::string& b, const std::string& c,
                      std::size_t size_each);
+  // ONNX calls it a tensor of this shape without elements.
+  std::string empty(const std::vector<std::string>& shape);
   std::string node(std::string_view operation, const std::vector<std::string>& inputs,
                    std::string_view domain = {}, const std::vector<Attribute>& attributes = {});
+  // One number as a constant of the graph; its name.
+  std::string scalar(std::int64_t value);
+  std::string list(std::int64_t value);
+  // Counts of the batch that pieces and last tokens need, made once. `width` is a token's.
+  void count_tokens(std::size_t width);
+  // Each head's RMS norm, on [batch, length, heads * head_size].
+  std::string head_norm(const Edge& x, std::size_t heads, std::size_t head_size,
+                        const NormNames& names);
+  // Cosine and sine of every position and frequency.
+  void rotary_tables(const CausalAttention& names);
   // Rows of the position table: as many as the batch is long, or one for each id.
   std::string first_rows(const std::string& table);
   std::string counted_rows(const EmbeddingNames& names);
@@ -48,6 +72,28 @@ class FusedTarget final : public Blocks {
   OnnxFile file_;
   Result<void> status_{};
   std::string padding_mask_{};  // int32 [batch, length], made at the first attention
+  std::set<std::string> constants_{};
+
+  struct Counts {
+    std::string batch{};       // [1]
+    std::string length{};      // scalar: of the longest text
+    std::string last_token{};  // [batch]: its index in each text
+    std::string piece{};       // scalar: tokens of a piece
+    std::string pieces{};      // scalar: how many
+  };
+  Counts counts_{};
+  // Of the loop over pieces that is being built.
+  struct Piece {
+    std::string index{};     // scalar: how many pieces came before
+    std::string end{};       // scalar: the index behind its last token
+    std::string past_key{};  // [batch, key_value_heads, tokens before, head_size]
+    std::string past_value{};
+    std::string present_key{};  // the same with its own tokens
+    std::string present_value{};
+    std::int64_t key_value_heads = 0;
+    std::int64_t head_size = 0;
+  };
+  Piece piece_{};
   std::size_t nodes_ = 0;
 };
 

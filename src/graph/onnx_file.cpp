@@ -80,8 +80,9 @@ class OutputFile {
 };
 
 void set_shape(onnx::TypeProto_Tensor* type, const std::vector<Dimension>& shape) {
+  auto* dimensions = type->mutable_shape();  // a scalar has a shape too
   for (const Dimension& dimension : shape) {
-    auto* out = type->mutable_shape()->add_dim();
+    auto* out = dimensions->add_dim();
     if (const auto* value = std::get_if<std::int64_t>(&dimension)) {
       out->set_dim_value(*value);
     } else {
@@ -96,6 +97,18 @@ void set_value(onnx::ValueInfoProto* info, const std::string& name, int element_
   auto* type = info->mutable_type()->mutable_tensor_type();
   type->set_elem_type(element_type);
   set_shape(type, shape);
+}
+
+int onnx_type(TensorType type) {
+  switch (type) {
+    case TensorType::Float:
+      return onnx::TensorProto::FLOAT;
+    case TensorType::Int64:
+      return onnx::TensorProto::INT64;
+    case TensorType::Bool:
+      return onnx::TensorProto::BOOL;
+  }
+  return onnx::TensorProto::UNDEFINED;
 }
 
 void set_attribute(onnx::AttributeProto* out, const Attribute& attribute) {
@@ -127,6 +140,8 @@ void set_external(onnx::TensorProto* tensor, const std::string& key, const std::
 
 struct OnnxFile::State {
   onnx::ModelProto model{};
+  onnx::GraphProto body{};  // of the loop that is being built
+  bool in_body = false;
   std::vector<Weight> weights{};
   std::uint64_t data_bytes = 0;
 
@@ -180,13 +195,38 @@ void OnnxFile::output_float(const std::string& name, const std::vector<Dimension
 void OnnxFile::node(std::string_view operation, std::span<const std::string> inputs,
                     std::span<const std::string> outputs, std::string_view domain,
                     std::span<const Attribute> attributes) {
-  auto* node = state_->model.mutable_graph()->add_node();
+  auto* graph = state_->in_body ? &state_->body : state_->model.mutable_graph();
+  auto* node = graph->add_node();
   node->set_op_type(std::string(operation));
   node->set_domain(std::string(domain));
   node->set_name(outputs.front());
   for (const std::string& input : inputs) node->add_input(input);
   for (const std::string& output : outputs) node->add_output(output);
   for (const Attribute& attribute : attributes) set_attribute(node->add_attribute(), attribute);
+}
+
+void OnnxFile::begin_body() {
+  state_->body = {};
+  state_->in_body = true;
+}
+
+void OnnxFile::end_body(std::span<const BodyPort> inputs, std::span<const BodyPort> outputs) {
+  state_->in_body = false;
+  for (const BodyPort& port : inputs) {
+    set_value(state_->body.add_input(), port.name, onnx_type(port.type), port.shape);
+  }
+  for (const BodyPort& port : outputs) {
+    set_value(state_->body.add_output(), port.name, onnx_type(port.type), port.shape);
+  }
+}
+
+void OnnxFile::loop(std::span<const std::string> inputs, std::span<const std::string> outputs) {
+  state_->body.set_name("body of " + outputs.front());
+  node("Loop", inputs, outputs);
+  auto* attribute = state_->model.mutable_graph()->mutable_node()->rbegin()->add_attribute();
+  attribute->set_name("body");
+  attribute->set_type(onnx::AttributeProto::GRAPH);
+  *attribute->mutable_g() = std::move(state_->body);
 }
 
 void OnnxFile::weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill) {

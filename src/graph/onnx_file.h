@@ -39,6 +39,15 @@ inline constexpr std::string_view kMicrosoft = "com.microsoft";  // ONNX Runtime
 inline constexpr std::string_view kModelName = "model.onnx";
 inline constexpr std::string_view kDataName = "model.onnx.data";
 
+enum class TensorType : std::uint8_t { Float, Int64, Bool };
+
+// An input or output of a loop's body.
+struct BodyPort {
+  std::string name{};
+  TensorType type = TensorType::Float;
+  std::vector<Dimension> shape{};
+};
+
 struct WrittenFiles {
   std::string model_sha256{};
   std::string data_sha256{};
@@ -58,6 +67,12 @@ class OnnxFile {
   void node(std::string_view operation, std::span<const std::string> inputs,
             std::span<const std::string> outputs, std::string_view domain = {},
             std::span<const Attribute> attributes = {});
+  // Nodes from here to end_body() are a loop's body, and see all that is outside it.
+  void begin_body();
+  // The body's ports are those of the ONNX operator Loop, in its order.
+  void end_body(std::span<const BodyPort> inputs, std::span<const BodyPort> outputs);
+  // A Loop with the body that was ended last.
+  void loop(std::span<const std::string> inputs, std::span<const std::string> outputs);
   // float32 tensor, kept outside the .onnx.
   void weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill);
   // Small int64 tensor inside the .onnx; an empty shape is a scalar.

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -412,6 +413,27 @@ Result<Weights> Weights::open(const fs::path& folder) {
 Result<void> Weights::check_unchanged() const {
   for (const auto& mapping : mappings_) {
     if (auto unchanged = mapping->check_unchanged(); !unchanged) return unchanged;
+  }
+  return {};
+}
+
+Result<void> Weights::check_finite() const {
+  constexpr std::size_t kStep = std::size_t{1} << 16;
+  std::vector<float> values;
+  for (const auto& [name, tensor] : tensors_) {
+    if (tensor.type == DataType::Other) continue;
+    const std::size_t elements = tensor.elements();
+    for (std::size_t begin = 0; begin < elements; begin += kStep) {
+      values.resize(std::min(kStep, elements - begin));
+      tensor.copy_to(begin, values);
+      const auto wrong = std::find_if(values.begin(), values.end(),
+                                      [](float value) { return !std::isfinite(value); });
+      if (wrong == values.end()) continue;
+      const auto index = begin + static_cast<std::size_t>(wrong - values.begin());
+      return bad(files_.front().string(), "tensor \"" + name + "\" holds " +
+                                              std::to_string(*wrong) + " at element " +
+                                              std::to_string(index));
+    }
   }
   return {};
 }

@@ -47,6 +47,8 @@ class Weights {
   const std::map<std::string, Tensor, std::less<>>& tensors() const noexcept { return tensors_; }
   // The files behind the tensors, index file included, in a fixed order: inputs of cache keys.
   const std::vector<std::filesystem::path>& files() const noexcept { return files_; }
+  // BadModel naming the first tensor with a NaN or an infinity, and the element. Reads everything.
+  Result<void> check_finite() const;
   // BadModel naming the tensors' file that was written or replaced since open().
   Result<void> check_unchanged() const;
 

@@ -24,6 +24,9 @@ constexpr std::size_t kLayersMax = 1024;
 constexpr std::size_t kHeadsMax = 1024;
 constexpr std::size_t kIntermediateMax = std::size_t{1} << 20;
 constexpr std::size_t kPositionsMax = std::size_t{1} << 24;
+// Cosine and sine of every position are kept as a table.
+constexpr std::size_t kRotaryPositionsMax = std::size_t{1} << 20;
+constexpr std::size_t kHeadSizeMax = 1024;
 constexpr std::size_t kTokenTypesMax = 1024;
 constexpr std::size_t kModulesMax = 64;
 constexpr std::size_t kPromptsMax = 1000;
@@ -53,9 +56,21 @@ constexpr SizeKey kDistilBertSizes[] = {
     {"hidden_dim", &Transformer::intermediate_size, kIntermediateMax},
     {"max_position_embeddings", &Transformer::positions_max, kPositionsMax}};
 
+// head_dim is not among them: it may be left out.
+constexpr SizeKey kDecoderSizes[] = {
+    {"vocab_size", &Transformer::vocabulary_size, kVocabularyMax},
+    {"hidden_size", &Transformer::hidden_size, kDimensionMax},
+    {"num_hidden_layers", &Transformer::layers, kLayersMax},
+    {"num_attention_heads", &Transformer::heads, kHeadsMax},
+    {"intermediate_size", &Transformer::intermediate_size, kIntermediateMax},
+    {"max_position_embeddings", &Transformer::positions_max, kRotaryPositionsMax}};
+
+enum class Kind : std::uint8_t { Encoder, Decoder };
+
 // What config.json of one model_type means.
 struct Family {
   const char* type;
+  Kind kind;
   std::span<const SizeKey> sizes;
   const char* activation_key;
   std::size_t pad_token_id;  // where config.json leaves it out
@@ -66,11 +81,13 @@ struct Family {
 };
 
 constexpr Family kFamilies[] = {
-    {"bert", kBertSizes, "hidden_act", 0, false, false},
-    {"camembert", kBertSizes, "hidden_act", 1, true, false},  // roberta by another name
-    {"distilbert", kDistilBertSizes, "activation", 0, false, true},
-    {"roberta", kBertSizes, "hidden_act", 1, true, false},
-    {"xlm-roberta", kBertSizes, "hidden_act", 1, true, false}};
+    {"bert", Kind::Encoder, kBertSizes, "hidden_act", 0, false, false},
+    // roberta by another name
+    {"camembert", Kind::Encoder, kBertSizes, "hidden_act", 1, true, false},
+    {"distilbert", Kind::Encoder, kDistilBertSizes, "activation", 0, false, true},
+    {"qwen3", Kind::Decoder, kDecoderSizes, "hidden_act", 0, false, false},
+    {"roberta", Kind::Encoder, kBertSizes, "hidden_act", 1, true, false},
+    {"xlm-roberta", Kind::Encoder, kBertSizes, "hidden_act", 1, true, false}};
 
 constexpr std::string_view kActivations[] = {"gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh",
                                              "relu"};
@@ -134,7 +151,9 @@ class SpecReader {
   Result<void> check_order() const;
   Result<void> read_config();
   Result<void> read_transformer(const JsonReader& reader, const Family& family);
-  Result<void> check_variant(const JsonReader& reader, const Family& family);
+  Result<void> read_encoder(const JsonReader& reader, const Family& family);
+  Result<void> read_decoder(const JsonReader& reader);
+  Result<void> check_decoder_variant(const JsonReader& reader) const;
   Result<void> read_heads();
   void assume_pooling();
   Result<void> read_pooling(const std::string& path);
@@ -146,6 +165,7 @@ class SpecReader {
   Result<void> read_tokenizer_limit();
   Result<void> read_prompts();
   Result<void> read_default_prompt(const JsonReader& reader);
+  void apply_qwen3_habits();
 
   // The name of a file in the Transformer's own folder.
   std::string beside_config(const std::string& name) const {
@@ -297,26 +317,29 @@ Result<void> SpecReader::read_transformer(const JsonReader& reader, const Family
     if (!value) return value.error();
     transformer.*size.member = *value;
   }
-  if (transformer.hidden_size % transformer.heads != 0) {
-    return bad(reader.source(), std::to_string(transformer.heads) + " heads do not divide " +
-                                    std::to_string(transformer.hidden_size) + " components");
-  }
   const auto pad =
       reader.size_or("pad_token_id", family.pad_token_id, 0, transformer.vocabulary_size - 1);
   if (!pad) return pad.error();
   transformer.pad_token_id = *pad;
-  transformer.position_offset = family.positions_after_padding ? *pad + 1 : 0;
+  const auto done =
+      family.kind == Kind::Decoder ? read_decoder(reader) : read_encoder(reader, family);
+  spec_.known_architecture = done.has_value();
+  return done;
+}
+
+// What changes the formula and not the shapes: a wrong guess would give wrong vectors silently.
+Result<void> SpecReader::read_encoder(const JsonReader& reader, const Family& family) {
+  Transformer& transformer = spec_.transformer;
+  if (transformer.hidden_size % transformer.heads != 0) {
+    return bad(reader.source(), std::to_string(transformer.heads) + " heads do not divide " +
+                                    std::to_string(transformer.hidden_size) + " components");
+  }
+  if (family.positions_after_padding) transformer.position_offset = transformer.pad_token_id + 1;
   if (transformer.position_offset >= transformer.positions_max) {
     return bad(reader.source(),
                "max_position_embeddings is " + std::to_string(transformer.positions_max) +
                    "; positions begin at " + std::to_string(transformer.position_offset));
   }
-  return check_variant(reader, family);
-}
-
-// What changes the formula and not the shapes: a wrong guess would give wrong vectors silently.
-Result<void> SpecReader::check_variant(const JsonReader& reader, const Family& family) {
-  Transformer& transformer = spec_.transformer;
   const auto types = reader.size_or("type_vocab_size", 2, 1, kTokenTypesMax);
   if (!types) return types.error();
   const auto epsilon = reader.number_or("layer_norm_eps", 1e-12);
@@ -347,13 +370,77 @@ Result<void> SpecReader::check_variant(const JsonReader& reader, const Family& f
   if (*decoder) {
     return unsupported(reader.source(), "is_decoder is true; textvec computes encoders");
   }
-  spec_.known_architecture = true;
   return {};
 }
 
-// As sentence-transformers does for folders that were not saved by it.
+// transformers' Qwen3Config.
+Result<void> SpecReader::read_decoder(const JsonReader& reader) {
+  Transformer& transformer = spec_.transformer;
+  const auto key_value_heads = reader.size("num_key_value_heads", 1, transformer.heads);
+  if (!key_value_heads) return key_value_heads.error();
+  if (transformer.heads % *key_value_heads != 0) {
+    return bad(reader.source(), "num_key_value_heads is " + std::to_string(*key_value_heads) +
+                                    ", which does not divide the " +
+                                    std::to_string(transformer.heads) + " heads");
+  }
+  transformer.key_value_heads = *key_value_heads;
+  const auto head_size = reader.size_or("head_dim", 128, 2, kHeadSizeMax);
+  if (!head_size) return head_size.error();
+  if (*head_size % 2 != 0) {
+    return bad(reader.source(),
+               "head_dim is " + std::to_string(*head_size) + "; rotary positions need it even");
+  }
+  transformer.head_size = *head_size;
+  const auto epsilon = reader.number_or("rms_norm_eps", 1e-6);
+  if (!epsilon) return epsilon.error();
+  transformer.norm_epsilon = *epsilon;
+  if (*epsilon <= 0 || *epsilon >= 1) {
+    return bad(reader.source(),
+               "rms_norm_eps is " + std::to_string(*epsilon) + "; it takes values between 0 and 1");
+  }
+  auto rotary = read_rotary(reader, *head_size, transformer.positions_max);
+  if (!rotary) return rotary.error();
+  transformer.rotary = std::move(*rotary);
+  const auto bias = reader.boolean_or("attention_bias", false);
+  if (!bias) return bias.error();
+  transformer.attention_bias = *bias;
+  return check_decoder_variant(reader);
+}
+
+Result<void> SpecReader::check_decoder_variant(const JsonReader& reader) const {
+  const auto activation = reader.string_or("hidden_act", "silu");
+  if (!activation) return activation.error();
+  if (*activation != "silu") {
+    return unsupported(reader.source(),
+                       "hidden_act is " + in_quotes(*activation) + "; textvec computes \"silu\"");
+  }
+  const auto causal = reader.boolean_or("is_causal", true);
+  if (!causal) return causal.error();
+  if (!*causal) {
+    return unsupported(reader.source(), "is_causal is false; textvec computes causal decoders");
+  }
+  const auto sliding = reader.boolean_or("use_sliding_window", false);
+  if (!sliding) return sliding.error();
+  bool full = !*sliding || !reader.has("sliding_window");
+  if (const Json* types = reader.json().find("layer_types")) {
+    if (!types->is(Json::Kind::Array)) return bad(reader.source(), "layer_types is no list");
+    full = std::all_of(types->array().begin(), types->array().end(), [](const Json& type) {
+      return type.is(Json::Kind::String) && type.string() == "full_attention";
+    });
+  }
+  if (full) return {};
+  return unsupported(reader.source(),
+                     "some layers do not attend to the whole text before them; textvec computes "
+                     "\"full_attention\"");
+}
+
+// As sentence-transformers does for folders that were not saved by it - but for decoders whose
+// config.json does not name the class with the language model's head, where it takes the mean,
+// which no published model of this kind was trained for.
 void SpecReader::assume_pooling() {
-  spec_.pooling = causal_ ? Pooling::LastToken : Pooling::Mean;
+  const Family* family = find_family(spec_.transformer.type);
+  const bool decoder = family != nullptr && family->kind == Kind::Decoder;
+  spec_.pooling = causal_ || decoder ? Pooling::LastToken : Pooling::Mean;
   spec_.pooling_assumed = true;
   spec_.notes.push_back("no modules.json: " + std::string(to_string(spec_.pooling)) +
                         " pooling is assumed");
@@ -649,6 +736,19 @@ Result<void> SpecReader::read_default_prompt(const JsonReader& reader) {
                                   std::to_string(spec_.prompts.size()) + " prompts");
 }
 
+// What Qwen3-Embedding's own files say, for folders that lack them, as exports often do: the prompt
+// of its config_sentence_transformers.json, and the token that its tokenizer.json puts last.
+void SpecReader::apply_qwen3_habits() {
+  if (spec_.pooling == Pooling::LastToken) spec_.final_token = "<|endoftext|>";
+  std::error_code error;
+  if (fs::exists(root_ / "config_sentence_transformers.json", error)) return;
+  spec_.prompts.emplace("query",
+                        "Instruct: Given a web search query, retrieve relevant passages that "
+                        "answer the query\nQuery:");
+  spec_.notes.push_back(
+      "no config_sentence_transformers.json: Qwen3-Embedding's prompt for queries is assumed");
+}
+
 Result<ModelSpec> SpecReader::read() {
   std::error_code error;
   const fs::file_status status = fs::status(root_, error);
@@ -671,6 +771,7 @@ Result<ModelSpec> SpecReader::read() {
   const bool saved = !modules_.empty();
   if (const auto done = saved ? read_limits() : read_tokenizer_limit(); !done) return done.error();
   if (const auto done = saved ? read_prompts() : Result<void>(); !done) return done.error();
+  if (spec_.transformer.type == "qwen3") apply_qwen3_habits();
   return std::move(spec_);
 }
 

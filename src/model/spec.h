@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "model/rotary.h"
 #include "textvec/embeddings.h"
 #include "textvec/result.h"
 
@@ -17,18 +18,24 @@ namespace textvec::model {
 
 // The transformer as config.json describes it, under one set of names for all families.
 struct Transformer {
-  std::string type{};  // model_type: "bert", "roberta", "xlm-roberta", "distilbert", ...
+  std::string type{};  // model_type: "bert", "roberta", "distilbert", "qwen3", ...
   std::size_t vocabulary_size = 0;
   std::size_t hidden_size = 0;
   std::size_t layers = 0;
   std::size_t heads = 0;
   std::size_t intermediate_size = 0;
-  std::size_t positions_max = 0;         // rows of the position table
-  std::size_t position_offset = 0;       // first row in use: pad_token_id + 1 for roberta, else 0
+  std::size_t positions_max = 0;    // rows of the position table; of decoders, the longest text
+  std::size_t position_offset = 0;  // first row in use: pad_token_id + 1 for roberta, else 0
   std::size_t type_vocabulary_size = 0;  // token types; 0: the family has none
   std::size_t pad_token_id = 0;
   double norm_epsilon = 0;
-  std::string activation{};  // "gelu", "gelu_new", "relu", ...
+  std::string activation{};  // "gelu", "gelu_new", "relu", "silu", ...
+
+  // Of decoders only:
+  std::size_t key_value_heads = 0;  // divides heads
+  std::size_t head_size = 0;        // its product with heads need not be hidden_size
+  bool attention_bias = false;      // of the projections around the attention
+  Rotary rotary{};
 };
 
 enum class DenseActivation : unsigned char { Identity, Tanh };
@@ -54,7 +61,10 @@ struct ModelSpec {
   bool pooling_assumed = false;  // no pooling configuration was found: sentence-transformers' mean
   bool pool_prompt = true;       // false: prompt tokens are not pooled
   std::vector<DenseSpec> dense{};
-  bool lower_case = false;     // sentence_bert_config.json do_lower_case
+  bool lower_case = false;  // sentence_bert_config.json do_lower_case
+  // The token that must end every text, because the model pools there; empty: whatever the
+  // tokenizer's template says.
+  std::string final_token{};
   std::size_t tokens_max = 0;  // special tokens included; 0: nothing states a limit
   std::size_t dimension = 0;   // of the final vector; 0: unknown (as-is file without a config)
   std::map<std::string, std::string> prompts{};
@@ -69,7 +79,8 @@ struct ModelSpec {
 // error here: known_architecture stays false.
 Result<ModelSpec> read_spec(const std::filesystem::path& folder);
 
-// The families that can be compiled, sorted: bert, camembert, distilbert, roberta, xlm-roberta.
+// The families that can be compiled, sorted: bert, camembert, distilbert, qwen3, roberta,
+// xlm-roberta.
 const std::vector<std::string>& known_architectures();
 
 }  // namespace textvec::model

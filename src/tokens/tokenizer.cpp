@@ -100,14 +100,15 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
-Result<Tokenizer> Tokenizer::load(const std::filesystem::path& tokenizer_json, bool lower_case) {
+Result<Tokenizer> Tokenizer::load(const std::filesystem::path& tokenizer_json,
+                                  const Wishes& wishes) {
   const auto bytes = read_file(tokenizer_json);
   if (!bytes) return bytes.error();
-  return parse(*bytes, tokenizer_json.string(), lower_case);
+  return parse(*bytes, tokenizer_json.string(), wishes);
 }
 
 Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view source,
-                                   bool lower_case) {
+                                   const Wishes& wishes) {
   const std::string name(source);
   if (json.size() > kFileBytesMax) {
     return Error{ErrorCode::BadModel, name + " has more than " + std::to_string(kFileBytesMax) +
@@ -115,7 +116,8 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view sourc
   }
   textvec_tokenizers_tokenizer* raw = nullptr;
   const Answer answer(
-      textvec_tokenizers_load(bytes_of(json), json.size(), lower_case ? 1 : 0, &raw));
+      textvec_tokenizers_load(bytes_of(json), json.size(), wishes.lower_case ? 1 : 0,
+                              bytes_of(wishes.final_token), wishes.final_token.size(), &raw));
   Handle handle(raw);
   if (answer->status != TEXTVEC_TOKENIZERS_DONE || handle == nullptr) {
     return Error{ErrorCode::BadModel, name + " is no usable tokenizer: " + text_of(*answer)};
@@ -197,5 +199,7 @@ std::vector<std::uint32_t> Tokenizer::special_ids() const {
 std::size_t Tokenizer::special_tokens_added() const noexcept {
   return impl_->about.leading + impl_->about.trailing;
 }
+
+bool Tokenizer::final_token_added() const noexcept { return impl_->about.final_token_added != 0; }
 
 }  // namespace textvec::tokens

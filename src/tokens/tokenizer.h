@@ -30,14 +30,22 @@ struct Encoding {
   bool truncated = false;
 };
 
+// What the model wants besides what tokenizer.json says.
+struct Wishes {
+  bool lower_case = false;
+  // Ends every text: put there when the template does not. Empty, or not in the vocabulary:
+  // nothing.
+  std::string final_token{};
+};
+
 // Immutable and thread-safe after load().
 class Tokenizer {
  public:
   // Errors: NotFound, BadModel (what the crate said).
   static Result<Tokenizer> load(const std::filesystem::path& tokenizer_json,
-                                bool lower_case = false);
+                                const Wishes& wishes = {});
   static Result<Tokenizer> parse(std::string_view json, std::string_view source,
-                                 bool lower_case = false);
+                                 const Wishes& wishes = {});
 
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -60,6 +68,7 @@ class Tokenizer {
   std::uint32_t id_max() const noexcept;              // the largest id that encode() can give
   std::vector<std::uint32_t> special_ids() const;     // added tokens marked special, ascending
   std::size_t special_tokens_added() const noexcept;  // by the template around one text
+  bool final_token_added() const noexcept;            // Wishes::final_token was not in the template
 
  private:
   struct Impl;

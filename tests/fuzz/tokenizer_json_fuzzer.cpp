@@ -59,7 +59,7 @@ void check_text(const Tokenizer& tokenizer, std::string_view text, const Limits&
 
 void check_file(std::string_view json) {
   const bool lower_case = json.size() % 2 != 0;
-  const auto tokenizer = Tokenizer::parse(json, "input", lower_case);
+  const auto tokenizer = Tokenizer::parse(json, "input", {lower_case, {}});
   if (!tokenizer) return check_error(tokenizer.error(), {ErrorCode::BadModel});
   check(tokenizer->vocabulary_size() != 0, "a tokenizer has a vocabulary");
   const std::size_t added = tokenizer->special_tokens_added();

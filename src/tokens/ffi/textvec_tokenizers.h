@@ -39,14 +39,16 @@ typedef struct textvec_tokenizers_about {
   size_t leading;         /* special tokens that the template puts before a text */
   size_t trailing;        /* and after it */
   uint32_t id_max;
+  int32_t final_token_added; /* 1: the template did not put it there */
 } textvec_tokenizers_about;
 
 /* Reads a tokenizer.json and switches off its padding, truncation and dropout. With `lower_case`
-   every text is lower-cased first, but for the special tokens in it. DONE: *tokenizer is set, to be
-   freed with textvec_tokenizers_free; else it is null. No function that gives an answer gives null.
- */
+   every text is lower-cased first, but for the special tokens in it. `final_token` ends every text,
+   when it is not empty and the vocabulary has it. DONE: *tokenizer is set, to be freed with
+   textvec_tokenizers_free; else it is null. No function that gives an answer gives null. */
 textvec_tokenizers_answer* textvec_tokenizers_load(const uint8_t* json, size_t json_bytes,
-                                                   int32_t lower_case,
+                                                   int32_t lower_case, const uint8_t* final_token,
+                                                   size_t final_token_bytes,
                                                    textvec_tokenizers_tokenizer** tokenizer);
 
 /* ids and type_ids of one text, the template's special tokens included. */

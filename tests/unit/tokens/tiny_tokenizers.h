@@ -20,7 +20,7 @@ inline std::filesystem::path tokenizer_file(std::string_view name) {
 }
 
 inline Tokenizer tiny(std::string_view name, bool lower_case = false) {
-  return Tokenizer::load(tokenizer_file(std::string(name) + ".json"), lower_case).value();
+  return Tokenizer::load(tokenizer_file(std::string(name) + ".json"), {lower_case, {}}).value();
 }
 
 inline std::string tiny_json(std::string_view name) {

@@ -12,6 +12,10 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::replace::Replace;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Precompiled, Sequence};
+use tokenizers::processors::template::{
+    Template, TemplateProcessing, TemplateProcessingBuilderError,
+};
+use tokenizers::processors::{self, PostProcessorWrapper};
 use tokenizers::tokenizer::{Encoding, Token};
 use tokenizers::Tokenizer;
 
@@ -41,6 +45,7 @@ pub struct About {
     leading: usize,
     trailing: usize,
     id_max: u32,
+    final_token_added: i32,
 }
 
 #[repr(i32)]
@@ -356,10 +361,39 @@ fn describe(tokenizer: &Tokenizer) -> Result<About, Failure> {
     if vocabulary_size == 0 {
         return Err(Failure::new(Status::Failed, "the vocabulary is empty"));
     }
-    Ok(About { vocabulary_size, leading, trailing, id_max })
+    Ok(About { vocabulary_size, leading, trailing, id_max, final_token_added: 0 })
 }
 
-fn load(json: &[u8], lower_case: bool) -> Result<Loaded, Failure> {
+/// Whether the template puts `id` behind every text.
+fn ends_with(tokenizer: &Tokenizer, id: u32) -> Result<bool, Failure> {
+    let text = Encoding::from_tokens(vec![Token::new(0, "a".to_string(), (0, 1))], 0);
+    let around = tokenizer.post_process(text, None, true)?;
+    Ok(around.get_special_tokens_mask().last() == Some(&1) && around.get_ids().last() == Some(&id))
+}
+
+/// The tokenizer with `token` behind every text; whether that had to be added.
+fn with_final_token(mut tokenizer: Tokenizer, token: &str) -> Result<(Tokenizer, bool), Failure> {
+    let Some(id) = tokenizer.token_to_id(token) else {
+        return Ok((tokenizer, false));
+    };
+    if ends_with(&tokenizer, id)? {
+        return Ok((tokenizer, false));
+    }
+    let failed = |error: TemplateProcessingBuilderError| Failure::new(Status::Failed, error);
+    let single = Template::try_from(vec!["$A".to_string(), token.to_string()])
+        .map_err(|error| Failure::new(Status::Failed, error))?;
+    let template = TemplateProcessing::builder()
+        .single(single)
+        .special_tokens(vec![(token.to_string(), id)])
+        .build()
+        .map_err(failed)?;
+    let own = tokenizer.get_post_processor().cloned();
+    let steps = own.into_iter().chain([PostProcessorWrapper::from(template)]).collect();
+    tokenizer.with_post_processor(Some(processors::sequence::Sequence::new(steps)));
+    Ok((tokenizer, true))
+}
+
+fn load(json: &[u8], lower_case: bool, final_token: &[u8]) -> Result<Loaded, Failure> {
     // The crate builds the parts while it reads: a file that breaks off later must not reach it.
     let file: File =
         serde_json::from_slice(json).map_err(|error| Failure::new(Status::Failed, error))?;
@@ -372,7 +406,11 @@ fn load(json: &[u8], lower_case: bool) -> Result<Loaded, Failure> {
     if lower_case {
         tokenizer = with_lower_case(tokenizer)?;
     }
-    let about = describe(&tokenizer)?;
+    let final_token = std::str::from_utf8(final_token)
+        .map_err(|error| Failure::new(Status::InvalidArgument, error))?;
+    let (tokenizer, final_token_added) = with_final_token(tokenizer, final_token)?;
+    let about =
+        About { final_token_added: final_token_added.into(), ..describe(&tokenizer)? };
     let added = tokenizer.get_added_tokens_decoder();
     let mut special_ids: Vec<u32> =
         added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
@@ -415,12 +453,14 @@ fn text_answer(text: String) -> Owned {
 }
 
 /// # Safety
-/// See textvec_tokenizers.h: `json` has `json_bytes` bytes, `tokenizer` may be written.
+/// See textvec_tokenizers.h: `json` and `final_token` have so many bytes, `tokenizer` may be written.
 #[no_mangle]
 pub unsafe extern "C" fn textvec_tokenizers_load(
     json: *const u8,
     json_bytes: usize,
     lower_case: i32,
+    final_token: *const u8,
+    final_token_bytes: usize,
     tokenizer: *mut *mut Loaded,
 ) -> *mut Answer {
     if let Some(tokenizer) = tokenizer.as_mut() {
@@ -429,7 +469,9 @@ pub unsafe extern "C" fn textvec_tokenizers_load(
     answer(|| {
         let null = || Failure::new(Status::InvalidArgument, "the tokenizer is a null pointer");
         let tokenizer = tokenizer.as_mut().ok_or_else(null)?;
-        *tokenizer = Box::into_raw(Box::new(load(view(json, json_bytes)?, lower_case != 0)?));
+        let final_token = view(final_token, final_token_bytes)?;
+        let loaded = load(view(json, json_bytes)?, lower_case != 0, final_token)?;
+        *tokenizer = Box::into_raw(Box::new(loaded));
         Ok(Owned::default())
     })
 }
