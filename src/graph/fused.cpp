@@ -37,11 +37,6 @@ Fill transposed(const model::Tensor& tensor) {
   };
 }
 
-// Work of one piece of a long text: tokens of the piece x tokens of the text x width of the
-// queries. Some tenths of a second of attention on two cores, which is how soon a stop is heeded.
-constexpr std::int64_t kPieceWork = std::int64_t{1} << 33;
-constexpr std::int64_t kPieceTokensMin = 64;  // fewer would stream the weights for too little work
-
 // `angle` is a float, as in transformers: its rounding is part of what models were trained with.
 Fill rotary_table(std::vector<float> frequencies, float scale, double (*function)(double)) {
   return [frequencies = std::move(frequencies), scale, function](std::size_t begin,
@@ -61,8 +56,8 @@ Fill copied(const model::Tensor& tensor) {
 
 }  // namespace
 
-FusedTarget::FusedTarget(const model::Weights& weights)
-    : weights_(weights), file_("textvec_fused") {
+FusedTarget::FusedTarget(const model::Weights& weights, std::int64_t piece_work)
+    : weights_(weights), piece_work_(piece_work), file_("textvec_fused") {
   file_.input_int64("input_ids", {"batch", "length"});
   file_.input_int64("attention_mask", {"batch", "length"});
 }
@@ -267,7 +262,7 @@ void FusedTarget::count_tokens(std::size_t width) {
   const std::string tokens =
       node("ReduceSum", {"attention_mask", list(1)}, {}, {{"keepdims", std::int64_t{0}}});
   counts_.last_token = node("Sub", {tokens, scalar(1)});
-  const auto work = kPieceWork / static_cast<std::int64_t>(width);
+  const auto work = piece_work_ / static_cast<std::int64_t>(width);
   const std::string fitting = node("Div", {scalar(work), node("Size", {"input_ids"})});
   counts_.piece = node("Max", {fitting, scalar(kPieceTokensMin)});
   const std::string rounded_up =

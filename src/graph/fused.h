@@ -18,8 +18,13 @@ namespace textvec::graph {
 // when the graph takes the last token itself.
 class FusedTarget final : public Blocks {
  public:
+  // Work of one piece of a long text: tokens of the piece x tokens of the batch x width. At 32,768
+  // tokens some tenths of a second on two cores, which is how soon a stop is heeded.
+  static constexpr std::int64_t kPieceWork = std::int64_t{1} << 32;
+  static constexpr std::int64_t kPieceTokensMin = 64;  // fewer would read the weights for little
+
   // `weights` must outlive the OnnxFile: it is read when the file is written.
-  explicit FusedTarget(const model::Weights& weights);
+  explicit FusedTarget(const model::Weights& weights, std::int64_t piece_work = kPieceWork);
 
   Edge embeddings(const EmbeddingNames& names) override;
   Edge linear(const Edge& x, const LinearNames& names) override;
@@ -69,6 +74,7 @@ class FusedTarget final : public Blocks {
   std::string settled(const Edge& x);
 
   const model::Weights& weights_;
+  const std::int64_t piece_work_;
   OnnxFile file_;
   Result<void> status_{};
   std::string padding_mask_{};  // int32 [batch, length], made at the first attention

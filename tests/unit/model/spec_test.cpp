@@ -162,7 +162,7 @@ class ReadSpec : public ::testing::Test {
 
 TEST(KnownArchitectures, AreSorted) {
   EXPECT_EQ(known_architectures(), (std::vector<std::string>{"bert", "camembert", "distilbert",
-                                                             "roberta", "xlm-roberta"}));
+                                                             "qwen3", "roberta", "xlm-roberta"}));
 }
 
 TEST_F(ReadSpec, ReadsTheSizesOfEveryFamily) {
@@ -409,7 +409,7 @@ TEST_F(ReadSpec, ShowsTheBeginningOfALongValue) {
 }
 
 TEST_F(ReadSpec, LeavesAnUnknownArchitectureToAnOnnxFile) {
-  for (const char* type : {"\"mpnet\"", "\"qwen3\"", "\"BERT\"", "\"bert \"", "\"\"", "", "null"}) {
+  for (const char* type : {"\"mpnet\"", "\"qwen2\"", "\"BERT\"", "\"bert \"", "\"\"", "", "null"}) {
     SCOPED_TRACE(type);
     write_config({{"model_type", type}, {"pad_token_id", "3"}, {"hidden_act", "7"}});
     const ModelSpec spec = read_good();
