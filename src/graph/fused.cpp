@@ -264,7 +264,12 @@ void FusedTarget::count_tokens(std::size_t width) {
   counts_.last_token = node("Sub", {tokens, scalar(1)});
   const auto work = piece_work_ / static_cast<std::int64_t>(width);
   const std::string fitting = node("Div", {scalar(work), node("Size", {"input_ids"})});
-  counts_.piece = node("Max", {fitting, scalar(kPieceTokensMin)});
+  const std::string small = node("Max", {fitting, scalar(kPieceTokensMin)});
+  // GroupQueryAttention takes keys of earlier pieces for one text only. The planner makes no
+  // batches so large that it matters; a long text runs alone.
+  const std::string several =
+      node("Greater", {node("Squeeze", {counts_.batch, list(0)}), scalar(1)});
+  counts_.piece = node("Where", {several, counts_.length, small});
   const std::string rounded_up =
       node("Add", {counts_.length, node("Sub", {counts_.piece, scalar(1)})});
   counts_.pieces = node("Div", {rounded_up, counts_.piece});

@@ -108,7 +108,7 @@ TEST_P(FusedQwen3, EqualsTheSlowTwinInSeveralPieces) {
          {kPiece - 1, kPiece, kPiece + 1, 2 * kPiece - 1, 2 * kPiece, 2 * kPiece + 1}) {
       expect_batch_equals_twin(tiny(), {length}, pooling, 1);
     }
-    // Rows that end before a piece begins, inside it, and with it.
+    // Several texts are one piece.
     expect_batch_equals_twin(tiny(), {3, kPiece, kPiece + 7, 3 * kPiece - 2}, pooling, 1);
   }
 }
