@@ -36,6 +36,8 @@ def vector_of(minilm):
     import torch
     import transformers
 
+    # As many as make_reference.py takes.
+    torch.set_num_threads(parity.make_reference.THREADS)
     model = transformers.AutoModel.from_pretrained(str(minilm), dtype=torch.float32).eval()
 
     def mean_of_states(ids):
