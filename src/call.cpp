@@ -21,6 +21,7 @@ Call::Call(std::size_t rows, std::size_t first_text, std::size_t dimension,
   embeddings_.values.assign(rows * dimension, 0.0F);
   embeddings_.tokens.assign(rows, 0);
   embeddings_.truncated.assign(rows, 0);
+  if (options.too_long == TooLong::Chunk) embeddings_.chunks.resize(rows);
 }
 
 Call::~Call() {
@@ -35,6 +36,29 @@ void Call::add(std::size_t row, batch::Text text, bool truncated) {
   rows_of_texts_.push_back(row);
   texts.push_back(std::move(text));
   ++unfinished_;
+}
+
+void Call::add_chunked(std::size_t row, std::vector<batch::Text> windows, std::vector<Chunk> chunks,
+                       std::size_t tokens, std::size_t width) {
+  if (windows.size() > 1) {
+    Windows& waiting = windows_[row];
+    waiting.first_text = texts.size();
+    waiting.unfinished = windows.size();
+    for (const Chunk& chunk : chunks) waiting.weights.push_back(chunk.tokens);
+    // All that finish() will need: it must not run out of memory.
+    waiting.vectors.resize(windows.size() * width);
+    waiting.mean.resize(width);
+  }
+  for (batch::Text& window : windows) add(row, std::move(window), false);
+  embeddings_.tokens[row] = static_cast<std::uint32_t>(tokens);
+  embeddings_.chunks[row] = std::move(chunks);
+}
+
+void Call::keep_rows(std::size_t rows) {
+  embeddings_.values.resize(rows * embeddings_.dimension);
+  embeddings_.tokens.resize(rows);
+  embeddings_.truncated.resize(rows);
+  if (!embeddings_.chunks.empty()) embeddings_.chunks.resize(rows);
 }
 
 void Call::refuse(std::size_t row, Error error) { fail_row(row, std::move(error)); }
@@ -59,15 +83,31 @@ void Call::fail_row(std::size_t row, Error error) {
 void Call::finish(std::size_t text, Result<std::span<const float>> vector) {
   const std::lock_guard lock(mutex_);
   const std::size_t row = rows_of_texts_[text];
-  const std::size_t dimension = embeddings_.dimension;
-  if (vector) {
-    const auto out = std::span<float>(embeddings_.values).subspan(row * dimension, dimension);
-    auto finished = vectors::finish_vector(*vector, normalize_, out);
-    if (!finished) fail_row(row, std::move(finished).error());
-  } else {
-    fail_row(row, std::move(vector).error());
+  const auto found = windows_.find(row);
+  Windows* windows = found == windows_.end() ? nullptr : &found->second;
+  if (windows == nullptr || !windows->failed) {
+    auto kept = vector ? keep(text, windows, *vector) : Result<void>(std::move(vector).error());
+    if (!kept) {
+      if (windows != nullptr) windows->failed = true;
+      fail_row(row, std::move(kept).error());
+    }
   }
   if (--unfinished_ == 0) answer();
+}
+
+Result<void> Call::keep(std::size_t text, Windows* windows, std::span<const float> vector) {
+  const std::size_t dimension = embeddings_.dimension;
+  const auto out =
+      std::span<float>(embeddings_.values).subspan(rows_of_texts_[text] * dimension, dimension);
+  if (windows == nullptr) return vectors::finish_vector(vector, normalize_, out);
+  const std::size_t window = text - windows->first_text;
+  const auto place =
+      std::span<float>(windows->vectors).subspan(window * vector.size(), vector.size());
+  if (auto checked = vectors::finish_vector(vector, normalize_, place); !checked) return checked;
+  if (--windows->unfinished > 0) return {};
+  vectors::weighted_mean(windows->vectors, windows->weights, windows->mean);
+  windows->vectors = {};
+  return vectors::finish_vector(windows->mean, normalize_, out);
 }
 
 void Call::answer() {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <future>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -25,8 +26,15 @@ class Call final : public batch::Job {
 
   // Before the job is queued, on one thread:
   void add(std::size_t row, batch::Text text, bool truncated);
+  // A text of `tokens` that runs as several: `windows`, which are `chunks` of it. `width` is that
+  // of the model's vectors.
+  void add_chunked(std::size_t row, std::vector<batch::Text> windows, std::vector<Chunk> chunks,
+                   std::size_t tokens, std::size_t width);
   // With BadText::FailCall the first refusal fails the call.
   void refuse(std::size_t row, Error error);
+  // The call ends before row `rows`: the texts from there on are another's.
+  void keep_rows(std::size_t rows);
+  std::size_t rows() const noexcept { return embeddings_.rows(); }
   // Nothing is left to wait for: every text was refused, or one refusal failed the call.
   bool settled() const noexcept { return texts.empty() || abandoned(); }
   // Fails what cannot be queued, or answers a call that is settled. No more finish() afterwards.
@@ -43,6 +51,18 @@ class Call final : public batch::Job {
   bool abandoned() const noexcept override { return failed_.load(std::memory_order_relaxed); }
 
  private:
+  // The vectors of a chunked text's windows, kept until all are there: they are added up in the
+  // order of the text, so that its vector does not depend on which window was done first.
+  struct Windows {
+    std::size_t first_text = 0;  // theirs are texts[first_text], ...
+    std::size_t unfinished = 0;
+    std::vector<std::uint32_t> weights{};
+    std::vector<float> vectors{};
+    std::vector<float> mean{};
+    bool failed = false;  // and said so
+  };
+
+  Result<void> keep(std::size_t text, Windows* windows, std::span<const float> vector);
   void fail_row(std::size_t row, Error error);
   void answer();
 
@@ -50,6 +70,7 @@ class Call final : public batch::Job {
   const bool normalize_;
   const bool report_;
   std::vector<std::size_t> rows_of_texts_{};  // texts[i] is row rows_of_texts_[i]
+  std::map<std::size_t, Windows> windows_{};  // by row
   std::promise<Result<Embeddings>> promise_{};
 
   std::mutex mutex_{};

@@ -10,14 +10,15 @@
 #include "batch/queue.h"
 #include "call.h"
 #include "load.h"
+#include "tokens/windows.h"
 #include "worker.h"
 
 namespace textvec {
 namespace {
 
-// A blocking call hands its texts over in windows, two of them at a time, so that any number of
-// texts needs room for a few thousand tokenised ones only.
-constexpr std::size_t kWindowTexts = 1024;
+// A blocking call hands its texts over in parts, two of them at a time, so that any number of texts
+// needs room for a few thousand tokenised ones only. A window of a chunked text counts as a text.
+constexpr std::size_t kPartTexts = 1024;
 
 constexpr std::string_view kInstructionStart = "Instruct: ";
 constexpr std::string_view kInstructionEnd = "\nQuery:";
@@ -81,6 +82,7 @@ void append(Embeddings& all, Embeddings part) {
   all.values.insert(all.values.end(), part.values.begin(), part.values.end());
   all.tokens.insert(all.tokens.end(), part.tokens.begin(), part.tokens.end());
   all.truncated.insert(all.truncated.end(), part.truncated.begin(), part.truncated.end());
+  std::move(part.chunks.begin(), part.chunks.end(), std::back_inserter(all.chunks));
   std::move(part.failures.begin(), part.failures.end(), std::back_inserter(all.failures));
 }
 
@@ -108,6 +110,7 @@ struct Engine::Impl {
     std::size_t pool_begin = 0;
     std::size_t dimension = 0;
     tokens::Limits limits{};
+    tokens::WindowLimits windows{};
   };
 
   Result<Plan> plan(const EmbedOptions& options) const {
@@ -128,7 +131,32 @@ struct Engine::Impl {
     }
     plan.limits = {model.info.tokens_max, options.too_long, options.truncation_side,
                    text_bytes_max};
+    auto windows = plan_windows(plan.prompt, options);
+    if (!windows) return windows.error();
+    plan.windows = *windows;
     return plan;
+  }
+
+  Result<tokens::WindowLimits> plan_windows(const std::string& prompt,
+                                            const EmbedOptions& options) const {
+    if (options.too_long != TooLong::Chunk) {
+      if (!options.chunk_tokens && !options.chunk_overlap) return tokens::WindowLimits{};
+      return Error{ErrorCode::InvalidArgument,
+                   "chunk_tokens and chunk_overlap go with the policy chunk for long texts only"};
+    }
+    const std::size_t tokens_max = model.info.tokens_max;
+    const tokens::WindowLimits windows{options.chunk_tokens.value_or(tokens_max),
+                                       options.chunk_overlap};
+    if (windows.tokens_max > tokens_max) {
+      return Error{ErrorCode::InvalidArgument,
+                   "chunk_tokens is " + std::to_string(windows.tokens_max) + "; the model takes " +
+                       std::to_string(tokens_max)};
+    }
+    const auto around = model.tokenizer.encode(prompt, {});
+    if (!around) return around.error();
+    const auto room = tokens::window_room(windows, around->ids.size());
+    if (!room) return room.error();
+    return windows;
   }
 
   // Many long texts take their time: a caller who has stopped waiting is heeded between them.
@@ -141,11 +169,40 @@ struct Engine::Impl {
     return model.tokenizer.encode(text, plan.limits, plan.prompt);
   }
 
+  Result<void> add_chunked(Call& call, std::size_t row, const Plan& plan,
+                           const tokens::Encoding& whole, std::size_t text_bytes) const {
+    const auto windows = tokens::split(whole, text_bytes, plan.windows);
+    if (!windows) return windows.error();
+    std::vector<batch::Text> texts;
+    std::vector<Chunk> chunks;
+    texts.reserve(windows->size());
+    chunks.reserve(windows->size());
+    // Alone the prompt may have another number of tokens than before this text. A text that fits is
+    // pooled as without chunking all the same.
+    const bool split = windows->size() > 1 && plan.pool_begin > 0;
+    const std::size_t pool_begin = split ? whole.text_begin : plan.pool_begin;
+    for (const tokens::Window& window : *windows) {
+      auto part = tokens::cut_out(whole, window);
+      texts.push_back({std::move(part.ids), std::move(part.type_ids), 0});
+      texts.back().pool_begin = std::min(pool_begin, texts.back().ids.size() - 1);
+      chunks.push_back(window.chunk);
+    }
+    call.add_chunked(row, std::move(texts), std::move(chunks), whole.ids.size(),
+                     model.info.dimension);
+    return {};
+  }
+
+  // The call has as many rows as there are texts, or, once `texts_max` are ready to run, fewer.
   template <class Text>
   std::shared_ptr<Call> make_call(const Plan& plan, std::span<const Text> texts,
-                                  std::size_t first_text, const EmbedOptions& options) const {
+                                  std::size_t first_text, const EmbedOptions& options,
+                                  std::size_t texts_max) const {
     auto call = std::make_shared<Call>(texts.size(), first_text, plan.dimension, options);
     for (std::size_t row = 0; row < texts.size() && !call->abandoned(); ++row) {
+      if (call->texts.size() >= texts_max) {
+        call->keep_rows(row);
+        break;
+      }
       auto encoding = encode(plan, texts[row], options);
       if (!encoding) {
         call->refuse(row, std::move(encoding).error());
@@ -154,6 +211,11 @@ struct Engine::Impl {
       // A tokenizer without special tokens gives none to an empty text: there is nothing to pool.
       if (encoding->ids.empty()) {
         call->refuse(row, {ErrorCode::InvalidArgument, "the text has no tokens"});
+        continue;
+      }
+      if (options.too_long == TooLong::Chunk) {
+        auto added = add_chunked(*call, row, plan, *encoding, texts[row].size());
+        if (!added) call->refuse(row, std::move(added).error());
         continue;
       }
       batch::Text text{std::move(encoding->ids), std::move(encoding->type_ids), 0};
@@ -190,9 +252,11 @@ struct Engine::Impl {
       if (part && !error) append(all, std::move(*part));
       if (!part && !error) error = std::move(part).error();
     };
-    for (std::size_t begin = 0; begin < texts.size() && !error; begin += kWindowTexts) {
-      const auto window = texts.subspan(begin, std::min(kWindowTexts, texts.size() - begin));
-      running.push_back(enqueue(make_call(*plan, window, begin, options), true));
+    for (std::size_t begin = 0; begin < texts.size() && !error;) {
+      const auto part = texts.subspan(begin, std::min(kPartTexts, texts.size() - begin));
+      const auto call = make_call(*plan, part, begin, options, kPartTexts);
+      begin += call->rows();  // before the worker has it
+      running.push_back(enqueue(call, true));
       if (running.size() == 2) collect();
     }
     while (!running.empty()) collect();
@@ -244,8 +308,15 @@ std::future<Result<Embeddings>> Engine::submit(std::vector<std::string> texts,
   }
   const auto plan = impl_->plan(options);
   if (!plan) return ready_future<Embeddings>(plan.error());
-  return impl_->enqueue(impl_->make_call(*plan, std::span<const std::string>(texts), 0, options),
-                        false);
+  const std::size_t windows_max = std::max(impl_->queue_texts_max, tokens::kWindowsMax);
+  const auto call =
+      impl_->make_call(*plan, std::span<const std::string>(texts), 0, options, windows_max);
+  if (call->rows() < texts.size()) {
+    return ready_future<Embeddings>(Error{
+        ErrorCode::InvalidArgument, "the texts make more than " + std::to_string(windows_max) +
+                                        " windows, which is all that submit() takes"});
+  }
+  return impl_->enqueue(call, false);
 }
 
 Result<std::vector<std::vector<std::uint32_t>>> Engine::tokenize(
@@ -283,7 +354,7 @@ Result<Health> Engine::health(std::chrono::milliseconds limit) const {
   const auto plan = impl_->plan(options);
   if (!plan) return plan.error();
   auto answer = impl_->enqueue(
-      impl_->make_call(*plan, std::span<const std::string>(&text, 1), 0, options), false);
+      impl_->make_call(*plan, std::span<const std::string>(&text, 1), 0, options, 1), false);
   if (limited && answer.wait_until(options.deadline) != std::future_status::ready) {
     return Error{ErrorCode::TimedOut,
                  "no vector came within " + std::to_string(limit.count()) + " ms"};

@@ -77,7 +77,15 @@ class Run {
     for (InputText& text : texts) {
       if (!text.error) contents.push_back(std::move(text.content));
     }
-    running_.push_back({std::move(texts), engine_.submit(std::move(contents), options_)});
+    running_.push_back({std::move(texts), start(std::move(contents))});
+  }
+
+  std::future<Result<Embeddings>> start(std::vector<std::string> contents) {
+    if (options_.too_long != TooLong::Chunk) return engine_.submit(std::move(contents), options_);
+    // Nobody knows how many parts there will be; embed() waits until the queue has room for them.
+    return std::async(std::launch::deferred, [this, contents = std::move(contents)] {
+      return engine_.embed(contents, options_);
+    });
   }
 
   Result<void> write_oldest() {
@@ -103,8 +111,9 @@ class Run {
         written = write_failure(text, *failure++);
         ++row;
       } else {
-        written = writer_.write(
-            {text.index, vectors.tokens[row], vectors.truncated[row] != 0, vectors.row(row)});
+        const auto chunks = vectors.chunks.empty() ? std::span<const Chunk>() : vectors.chunks[row];
+        written = writer_.write({text.index, vectors.tokens[row], vectors.truncated[row] != 0,
+                                 chunks, vectors.row(row)});
         ++row;
       }
       if (!written) return written;

@@ -185,9 +185,11 @@ void add_text_options(CLI::App& app, EmbedOptions& embed) {
                    "puts the model's prompt for it before each text");
   add_text(app, "--prompt", embed.prompt, "NAME", "one of the model's prompts, see textvec info");
   add_text(app, "--instruction", embed.instruction, "TEXT", "the task, for instruction models");
-  add_choice<TooLong>(app, "--too-long", embed.too_long,
-                      {{"truncate", TooLong::Truncate}, {"refuse", TooLong::Refuse}},
-                      "what happens to a text above the model's limit (default: truncate)");
+  add_choice<TooLong>(
+      app, "--too-long", embed.too_long,
+      {{"truncate", TooLong::Truncate}, {"refuse", TooLong::Refuse}, {"chunk", TooLong::Chunk}},
+      "what happens to a text above the model's limit; chunk: the mean\n"
+      "of the vectors of its parts (default: truncate)");
   add_choice<TruncationSide>(app, "--truncate-side", embed.truncation_side,
                              {{"right", TruncationSide::Right}, {"left", TruncationSide::Left}},
                              "where tokens are cut off (default: right)");
@@ -221,6 +223,11 @@ void add_embed(CLI::App& app, EmbedCommand& command) {
       {{"jsonl", OutputFormat::Jsonl}, {"npy", OutputFormat::Npy}, {"csv", OutputFormat::Csv}},
       "(default: npy or csv when FILE ends so, else jsonl)");
   add_text_options(app, command.embed);
+  add_number<std::size_t>(app, "--chunk-tokens", command.embed.chunk_tokens,
+                          "of a part, special tokens and prompt included (default: the\n"
+                          "model's limit)");
+  add_number<std::size_t>(app, "--chunk-overlap", command.embed.chunk_overlap,
+                          "tokens that neighbouring parts share (default: an eighth)");
   add_number<std::size_t>(app, "--dimensions", command.embed.dimensions,
                           "cut vectors to their first N components");
   app.add_flag_callback(
@@ -232,7 +239,10 @@ void add_embed(CLI::App& app, EmbedCommand& command) {
       "jsonl: {\"index\":0,\"tokens\":5,\"truncated\":false,\"embedding\":[...]}, or with "
       "\"error\"\n"
       "for a text that has no vector; the others go on, and the exit code is the first bad\n"
-      "text's. npy: float32 [texts, dimension]. csv: a row of components a text, no header.\n"
+      "text's; with --too-long chunk also "
+      "\"chunks\":[{\"begin\":0,\"end\":123,\"tokens\":30},...],\n"
+      "bytes of the text and tokens of its own. npy: float32 [texts, dimension]. csv: a row of "
+      "components a text, no header.\n"
       "npy and csv end at a bad text. A text takes at most 1,048,576 bytes.\n\n"
       "Examples:\n"
       "  textvec embed \"What is a vector?\"\n"
@@ -247,7 +257,8 @@ void add_tokenize(CLI::App& app, TokenizeCommand& command) {
   command.model.load.text_bytes_max = kTextBytesMax;
   app.footer(
       "Prints {\"index\":0,\"ids\":[...]} a text: what the model sees, prompt, special tokens and\n"
-      "truncation included.\n\nExample:\n  textvec tokenize \"Hello, world\"");
+      "truncation included; with --too-long chunk all of the text's, before it is "
+      "split.\n\nExample:\n  textvec tokenize \"Hello, world\"");
 }
 
 void add_info(CLI::App& app, InfoCommand& command) {

@@ -19,6 +19,17 @@ void append_values(std::string& out, std::span<const float> values) {
   }
 }
 
+void append_chunks(std::string& out, std::span<const Chunk> chunks) {
+  bool first = true;
+  for (const Chunk& chunk : chunks) {
+    out += std::exchange(first, false) ? "\"chunks\":[" : ",";
+    out += "{\"begin\":" + std::to_string(chunk.begin_byte) +
+           ",\"end\":" + std::to_string(chunk.end_byte) +
+           ",\"tokens\":" + std::to_string(chunk.tokens) + "}";
+  }
+  if (!chunks.empty()) out += "],";
+}
+
 class FileWriter : public VectorWriter {
  public:
   explicit FileWriter(OutputFile file) : file_(std::move(file)) {}
@@ -38,7 +49,9 @@ class JsonlWriter final : public FileWriter {
   Result<void> write(const VectorRow& row) override {
     std::string& out = file_.buffer();
     out += "{\"index\":" + std::to_string(row.index) + ",\"tokens\":" + std::to_string(row.tokens) +
-           ",\"truncated\":" + (row.truncated ? "true" : "false") + ",\"embedding\":[";
+           ",\"truncated\":" + (row.truncated ? "true" : "false") + ",";
+    append_chunks(out, row.chunks);
+    out += "\"embedding\":[";
     append_values(out, row.values);
     out += "]}\n";
     return file_.end_record();

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "output_file.h"
+#include "textvec/embeddings.h"
 #include "textvec/result.h"
 
 namespace textvec::cli {
@@ -19,6 +20,7 @@ struct VectorRow {
   std::size_t index = 0;  // of the text in the input
   std::uint32_t tokens = 0;
   bool truncated = false;
+  std::span<const Chunk> chunks{};  // none: not asked for
   std::span<const float> values{};
 };
 

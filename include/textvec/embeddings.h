@@ -14,12 +14,26 @@
 
 namespace textvec {
 
+// A part of a text that ran by itself: TooLong::Chunk.
+struct Chunk {
+  // In the text as it was given, without the prompt; whole characters.
+  std::uint64_t begin_byte = 0;
+  std::uint64_t end_byte = 0;
+  std::uint32_t tokens = 0;  // of the text: no special tokens, no prompt
+
+  bool operator==(const Chunk&) const = default;
+};
+
 // One vector per text, in the order given; row-major, one allocation.
 struct Embeddings {
   std::vector<float> values{};  // [rows, dimension]
   std::size_t dimension = 0;
-  std::vector<std::uint32_t> tokens{};    // per text, special tokens included, after truncation
+  std::vector<std::uint32_t> tokens{};    // per text, special tokens included, after truncation,
+                                          // before chunking
   std::vector<std::uint8_t> truncated{};  // per text: 1 when tokens were cut off
+  // With TooLong::Chunk: the parts of each text, in their order; one when it fits. Together they
+  // hold the whole text: each begins at or before the end of the one before it. Without: empty.
+  std::vector<std::vector<Chunk>> chunks{};
   // With BadText::Report: one error per text that has no vector, ascending by Error::text.
   // The values of such a row are zero.
   std::vector<Error> failures{};

@@ -47,12 +47,14 @@ class TEXTVEC_EXPORT Engine {
 
   // The same without waiting for the vectors: tokenises on the calling thread, queues, returns.
   // Owns its texts. Never waits for room: Overloaded when the queue is full; InvalidArgument when
-  // the texts alone are more than LoadOptions::queue_texts_max.
+  // the texts alone are more than LoadOptions::queue_texts_max. With TooLong::Chunk each window is
+  // a text to the queue; when nothing waits, up to 4,096 are taken whatever queue_texts_max says.
   std::future<Result<Embeddings>> submit(std::vector<std::string> texts,
                                          EmbedOptions options = {}) const;
 
-  // The token ids the model would see, prompt, special tokens and truncation included. Errors: as
-  // of embed(), but for NonFinite.
+  // The token ids the model would see, prompt, special tokens and truncation included; with
+  // TooLong::Chunk those of the whole text, before it is split. Errors: as of embed(), but for
+  // NonFinite.
   Result<std::vector<std::vector<std::uint32_t>>> tokenize(std::span<const std::string> texts,
                                                            const EmbedOptions& options = {}) const;
 

@@ -19,7 +19,18 @@ enum class Pooling : std::uint8_t { FromModel, Cls, Mean, LastToken, Max, MeanSq
 // Which of the model's prompts goes before a text. Unspecified: the model's default prompt, which
 // most models do not have. A role for which the model has no prompt adds nothing.
 enum class Role : std::uint8_t { Unspecified, Document, Query };
-enum class TooLong : std::uint8_t { Truncate, Refuse };
+// What happens to a text of more tokens than the model takes.
+enum class TooLong : std::uint8_t {
+  Truncate,  // cut off at truncation_side
+  Refuse,    // InputTooLong
+  // Split into windows of chunk_tokens, neighbours of which share chunk_overlap tokens; each window
+  // begins with the prompt and has the special tokens of a text. With windows k of n_k tokens of
+  // the text (Chunk::tokens) and vectors v_k of native dimension, the text's vector is
+  //   sum_k(n_k * v_k / |v_k|) / sum_k(n_k)      (normalize = false: v_k as it is)
+  // which is then cut to `dimensions` and normalised like any other. Tokens that two windows share
+  // count in both. A text that fits has the same vector as without chunking.
+  Chunk,
+};
 enum class TruncationSide : std::uint8_t { Right, Left };
 // What one bad text (invalid UTF-8, too long, a non-finite vector) does to its call.
 enum class BadText : std::uint8_t {
@@ -53,6 +64,12 @@ struct EmbedOptions {
   std::optional<std::string> instruction{};  // the task of an instruction model's query prompt
   TooLong too_long = TooLong::Truncate;
   TruncationSide truncation_side = TruncationSide::Right;
+  // With TooLong::Chunk only. Tokens of a window, special tokens and prompt included; at least one
+  // more than those, at most (and without a value) ModelInfo::tokens_max.
+  std::optional<std::size_t> chunk_tokens{};
+  // Without a value an eighth of what a window has room for beside special tokens and prompt; 0 to
+  // one less than that.
+  std::optional<std::size_t> chunk_overlap{};
   std::optional<std::size_t> dimensions{};  // cut to this many, 1..native, and normalise again
   bool normalize = true;                    // to Euclidean length 1
   BadText bad_text = BadText::FailCall;

@@ -88,6 +88,44 @@ void cut(std::vector<std::uint32_t>& ids, const textvec_tokenizers_about& about,
   ids.erase(begin, begin + static_cast<std::ptrdiff_t>(excess));
 }
 
+// The first byte of the character that `byte` belongs to.
+std::size_t character_begin(std::string_view text, std::size_t byte) {
+  const auto inside = [&](std::size_t at) {
+    return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U;
+  };
+  while (byte > 0 && inside(byte)) --byte;
+  return byte;
+}
+
+std::size_t character_end(std::string_view text, std::size_t byte) {
+  const std::size_t begin = character_begin(text, byte);
+  if (begin == byte) return byte;
+  do ++byte;
+  while (byte < text.size() && character_begin(text, byte) == begin);
+  return byte;
+}
+
+// Finds the text's own tokens in an answer with spans. `text` begins with the prompt. The crate's
+// offsets are those of the text as it was given, but normalisers that reorder combining marks, and
+// tokens for which it finds no place, make some go back: those are moved up to where they fit.
+void find_text(Encoding& encoding, const textvec_tokenizers_answer& answer,
+               const textvec_tokenizers_about& about, std::string_view text,
+               std::size_t prompt_bytes) {
+  const std::size_t end = answer.ids_count - about.trailing;
+  std::size_t token = about.leading;
+  while (prompt_bytes > 0 && token < end && answer.spans[token].end <= prompt_bytes) ++token;
+  encoding.text_begin = token;
+  encoding.spans.reserve(end - token);
+  Span last{prompt_bytes, prompt_bytes};
+  for (; token < end; ++token) {
+    const textvec_tokenizers_span& span = answer.spans[token];
+    last.begin = std::max(last.begin, character_begin(text, std::min(span.begin, text.size())));
+    last.end = std::max({last.begin, last.end,  //
+                         character_end(text, std::min(span.end, text.size()))});
+    encoding.spans.push_back({last.begin - prompt_bytes, last.end - prompt_bytes});
+  }
+}
+
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -145,21 +183,27 @@ Result<Encoding> Tokenizer::encode(std::string_view text, const Limits& limits,
     joined.reserve(prompt.size() + text.size());
     text = joined.append(prompt).append(text);
   }
-  const Answer answer(textvec_tokenizers_encode(impl_->handle.get(), bytes_of(text), text.size()));
+  const bool whole = limits.too_long == TooLong::Chunk;
+  const Answer answer(
+      textvec_tokenizers_encode(impl_->handle.get(), bytes_of(text), text.size(), whole ? 1 : 0));
   if (const auto checked = check(*answer, prompt.size()); !checked) return checked.error();
   if (answer->ids_count < added) {
     return Error{ErrorCode::Internal, "the tokenizer gave " + std::to_string(answer->ids_count) +
                                           " tokens; the template alone has " +
                                           std::to_string(added)};
   }
-  const bool too_long = limits.tokens_max != 0 && answer->ids_count > limits.tokens_max;
+  const bool too_long = !whole && limits.tokens_max != 0 && answer->ids_count > limits.tokens_max;
   if (too_long && limits.too_long == TooLong::Refuse) {
     return Error{ErrorCode::InputTooLong, "text of " + std::to_string(answer->ids_count) +
                                               " tokens; the model takes " +
                                               std::to_string(limits.tokens_max)};
   }
   Encoding encoding{list_of(answer->ids, answer->ids_count),
-                    list_of(answer->type_ids, answer->ids_count), too_long};
+                    list_of(answer->type_ids, answer->ids_count),
+                    too_long,
+                    0,
+                    {}};
+  if (whole) find_text(encoding, *answer, impl_->about, text, prompt.size());
   if (too_long) {
     cut(encoding.ids, impl_->about, limits.tokens_max, limits.side);
     cut(encoding.type_ids, impl_->about, limits.tokens_max, limits.side);

@@ -24,10 +24,22 @@ struct Limits {
   std::size_t bytes_max = 1U << 20;  // of one text, prompt included
 };
 
+// Bytes of a text: whole characters from `begin` to before `end`.
+struct Span {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
 struct Encoding {
   std::vector<std::uint32_t> ids{};
   std::vector<std::uint32_t> type_ids{};  // as the post-processor says; mostly all 0
   bool truncated = false;
+
+  // With TooLong::Chunk: the text's own tokens are ids[text_begin .. text_begin + spans.size());
+  // the template's special tokens and the prompt's tokens stand around them. A token made of the
+  // end of the prompt and the beginning of the text is the text's. Begins ascend, and so do ends.
+  std::size_t text_begin = 0;
+  std::vector<Span> spans{};  // in the text without its prompt
 };
 
 // What the model wants besides what tokenizer.json says.
@@ -51,7 +63,8 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // One text with special tokens, `prompt` (UTF-8) before it. Errors: InvalidArgument (bytes_max;
+  // One text with special tokens, `prompt` (UTF-8) before it. With TooLong::Chunk it stays whole,
+  // whatever tokens_max says, for windows.h to split. Errors: InvalidArgument (bytes_max;
   // invalid UTF-8 with the byte offset in `text`), InputTooLong (both numbers named), Internal (the
   // crate failed or panicked). Never sets Error::text: the caller knows the index.
   Result<Encoding> encode(std::string_view text, const Limits& limits,

@@ -29,4 +29,17 @@ Result<void> finish_vector(std::span<const float> vector, bool normalize, std::s
   return {};
 }
 
+void weighted_mean(std::span<const float> vectors, std::span<const std::uint32_t> weights,
+                   std::span<float> out) {
+  double total = 0;
+  for (const std::uint32_t weight : weights) total += weight;
+  for (std::size_t column = 0; column < out.size(); ++column) {
+    double sum = 0;
+    for (std::size_t row = 0; row < weights.size(); ++row) {
+      sum += weights[row] * static_cast<double>(vectors[row * out.size() + column]);
+    }
+    out[column] = static_cast<float>(sum / total);
+  }
+}
+
 }  // namespace textvec::vectors

@@ -1,6 +1,6 @@
 // In: any bytes, as a text for one tokenizer of each family. Property: what is not UTF-8 is refused
 // at the right byte; a text that is too long loses tokens of its own, at the side asked for, and
-// the template's special tokens stay.
+// the template's special tokens stay; its windows hold every token and every byte of it.
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -11,6 +11,7 @@
 #include "fuzz/check.h"
 #include "fuzz/utf8.h"
 #include "tokens/tokenizer.h"
+#include "tokens/windows.h"
 
 namespace textvec::fuzz {
 namespace {
@@ -98,6 +99,47 @@ void check_too_long(const Family& family, std::string_view text, std::size_t tok
   if (!refused) check_error(refused.error(), {ErrorCode::InputTooLong});
 }
 
+bool begins_character(std::string_view text, std::uint64_t byte) {
+  return byte == text.size() || (static_cast<unsigned char>(text[byte]) & 0xC0U) != 0x80U;
+}
+
+void check_windows(const Family& family, std::string_view text, std::string_view prompt,
+                   std::size_t room) {
+  const auto whole = family.tokenizer.encode(text, {0, TooLong::Chunk}, prompt);
+  check(whole && whole->ids == family.tokenizer.encode(text, {}, prompt)->ids,
+        "a text that is to be split has the ids that it has otherwise");
+  const std::size_t around = whole->ids.size() - whole->spans.size();
+  const std::size_t overlap = room / 2;
+  const auto windows = tokens::split(*whole, text.size(), {room + around, overlap});
+  if (!windows) {
+    check_error(windows.error(), {ErrorCode::InputTooLong});
+    return;
+  }
+  Ids ids(whole->ids.begin(), whole->ids.begin() + static_cast<std::ptrdiff_t>(whole->text_begin));
+  std::uint64_t end = 0;
+  for (const tokens::Window& window : *windows) {
+    const Ids part = tokens::cut_out(*whole, window).ids;
+    check(part.size() <= room + around && part.size() == window.chunk.tokens + around,
+          "a window has the size it says, and it fits");
+    const bool first = &window == &windows->front();
+    const std::size_t known = whole->text_begin + (first ? 0 : overlap);
+    check(std::equal(ids.end() - static_cast<std::ptrdiff_t>(first ? 0 : overlap), ids.end(),
+                     part.begin() + static_cast<std::ptrdiff_t>(whole->text_begin)),
+          "neighbours share tokens");
+    ids.insert(ids.end(), part.begin() + static_cast<std::ptrdiff_t>(known),
+               part.end() - static_cast<std::ptrdiff_t>(family.trailing.size()));
+    check(window.chunk.begin_byte <= end && window.chunk.begin_byte <= window.chunk.end_byte,
+          "no byte is left out");
+    check(begins_character(text, window.chunk.begin_byte) &&
+              begins_character(text, window.chunk.end_byte),
+          "a window's bytes are whole characters");
+    end = window.chunk.end_byte;
+  }
+  ids.insert(ids.end(), family.trailing.begin(), family.trailing.end());
+  check(ids == whole->ids, "the windows hold every token once but for what they share");
+  check(windows->front().chunk.begin_byte == 0 && end == text.size(), "and every byte");
+}
+
 void check_text(const Family& family, std::string_view text) {
   const auto whole = family.tokenizer.encode(text, {});
   check(whole.has_value(), "UTF-8 is encoded");
@@ -115,6 +157,10 @@ void check_text(const Family& family, std::string_view text) {
   }
   check_too_long(family, text, whole->ids.size());
   check_prompt(family, text);
+  for (const std::size_t room : {std::size_t{1}, std::size_t{4}, whole->ids.size()}) {
+    check_windows(family, text, "", room);
+    check_windows(family, text, kPrompt, room);
+  }
   const auto prefix = family.tokenizer.prefix_tokens(text);
   check(prefix && *prefix + family.trailing.size() == whole->ids.size(),
         "a prefix has all tokens but the trailing ones");

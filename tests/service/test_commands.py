@@ -303,8 +303,8 @@ def test_doctor_is_a_table_for_people(tiny, model, code):
 
 OPTIONS = {
     "embed": "input input-format field skip output format role prompt instruction too-long "
-    "truncate-side dimensions no-normalize timeout model pooling precision provider "
-    "require-provider threads batch-tokens help",
+    "truncate-side chunk-tokens chunk-overlap dimensions no-normalize timeout model pooling precision "
+    "provider require-provider threads batch-tokens help",
     "tokenize": "input input-format field skip output role prompt instruction too-long "
     "truncate-side model help",
     "info": "json model pooling precision provider require-provider threads batch-tokens help",

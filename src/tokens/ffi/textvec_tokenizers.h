@@ -22,6 +22,12 @@ enum {
   TEXTVEC_TOKENIZERS_PANICKED = 4,         /* the crate has a bug */
 };
 
+/* Bytes of a text, from `begin` to before `end`. */
+typedef struct textvec_tokenizers_span {
+  size_t begin;
+  size_t end;
+} textvec_tokenizers_span;
+
 /* What a call gave. Rust owns it and all it points to, until textvec_tokenizers_answer_free. A
    pointer may be read only where its count is above 0. */
 typedef struct textvec_tokenizers_answer {
@@ -30,7 +36,8 @@ typedef struct textvec_tokenizers_answer {
   const uint8_t* text; /* UTF-8, no NUL at the end: the message unless DONE, else the result */
   size_t text_bytes;
   const uint32_t* ids;
-  const uint32_t* type_ids; /* one for each id, or null */
+  const uint32_t* type_ids;             /* one for each id, or null */
+  const textvec_tokenizers_span* spans; /* one for each id, or null */
   size_t ids_count;
 } textvec_tokenizers_answer;
 
@@ -51,9 +58,12 @@ textvec_tokenizers_answer* textvec_tokenizers_load(const uint8_t* json, size_t j
                                                    size_t final_token_bytes,
                                                    textvec_tokenizers_tokenizer** tokenizer);
 
-/* ids and type_ids of one text, the template's special tokens included. */
+/* ids and type_ids of one text, the template's special tokens included; `with_spans`, which takes
+   longer, also where in the text each token stands, as it was given and not as it was normalised.
+   Special tokens of the template stand at 0 to 0. */
 textvec_tokenizers_answer* textvec_tokenizers_encode(const textvec_tokenizers_tokenizer* tokenizer,
-                                                     const uint8_t* text, size_t text_bytes);
+                                                     const uint8_t* text, size_t text_bytes,
+                                                     int32_t with_spans);
 
 /* text: what the ids stand for. */
 textvec_tokenizers_answer* textvec_tokenizers_decode(const textvec_tokenizers_tokenizer* tokenizer,

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <condition_variable>
@@ -293,6 +294,135 @@ TEST(Call, OneRefusalFailsTheCallByDefault) {
   const auto result = future.get();
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().text, 1U);
+}
+
+// Texts of several windows, whose first ids the fake session turns into vectors (id, 1).
+struct Chunked {
+  EmbedOptions options{};
+
+  Chunked() {
+    options.too_long = TooLong::Chunk;
+    options.bad_text = BadText::Report;
+  }
+
+  // `weights` are the tokens that count of each window.
+  static void add(Call& call, std::size_t row, const std::vector<std::uint32_t>& ids,
+                  const std::vector<std::uint32_t>& weights) {
+    std::vector<batch::Text> windows;
+    std::vector<Chunk> chunks;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      windows.push_back({std::vector<std::uint32_t>(weights[i], ids[i]), {}, 0});
+      chunks.push_back({i, i + 1, weights[i]});
+    }
+    call.add_chunked(row, std::move(windows), std::move(chunks), 99, 2);
+  }
+};
+
+TEST(ChunkedCall, GivesTheMeanOfUnitVectorsWeightedByTokens) {
+  Fixture fixture;
+  const Chunked chunked;
+  auto call = std::make_shared<Call>(3, 0, 2, chunked.options);
+  Chunked::add(*call, 0, {3, 8, 5}, {7, 9, 2});  // batches run the shortest first
+  Chunked::add(*call, 1, {4}, {5});
+  Chunked::add(*call, 2, {6, 2}, {1, 30});
+  const auto result = fixture.start(call).get();
+  ASSERT_TRUE(result) << result.error().message;
+  const auto unit = [](double id) {
+    return std::pair(id / std::hypot(id, 1), 1 / std::hypot(id, 1));
+  };
+  const auto [x3, y3] = unit(3);
+  const auto [x8, y8] = unit(8);
+  const auto [x5, y5] = unit(5);
+  const double x = (7 * x3 + 9 * x8 + 2 * x5) / 18;
+  const double y = (7 * y3 + 9 * y8 + 2 * y5) / 18;
+  EXPECT_NEAR(result->row(0)[0], x / std::hypot(x, y), 1e-6);
+  EXPECT_NEAR(result->row(0)[1], y / std::hypot(x, y), 1e-6);
+  expect_vector_of(*result, 1, 4);
+  EXPECT_EQ(result->tokens, (std::vector<std::uint32_t>{99, 99, 99}));
+  EXPECT_EQ(result->chunks[2], (std::vector<Chunk>{{0, 1, 1}, {1, 2, 30}}));
+}
+
+TEST(ChunkedCall, WithoutNormalisingItIsTheMeanOfWhatTheModelGave) {
+  Fixture fixture;
+  Chunked chunked;
+  chunked.options.normalize = false;
+  auto call = std::make_shared<Call>(1, 0, 2, chunked.options);
+  Chunked::add(*call, 0, {3, 8}, {1, 4});
+  const auto result = fixture.start(call).get().value();
+  EXPECT_NEAR(result.row(0)[0], (3.0 + 4 * 8) / 5, 1e-6);
+  EXPECT_NEAR(result.row(0)[1], 1, 1e-6);
+}
+
+TEST(ChunkedCall, AWindowThatFailsFailsItsTextOnceAndAlone) {
+  Fixture fixture;
+  fixture.session.failing = {7};
+  fixture.session.not_a_number = {9};
+  const Chunked chunked;
+  auto call = std::make_shared<Call>(4, 10, 2, chunked.options);
+  Chunked::add(*call, 0, {3, 7, 3, 7}, {1, 1, 1, 1});
+  Chunked::add(*call, 1, {4, 4}, {2, 1});
+  Chunked::add(*call, 2, {9, 9, 5}, {1, 1, 1});
+  Chunked::add(*call, 3, {6}, {3});
+  const auto result = fixture.start(call).get();
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_EQ(result->failures.size(), 2U);
+  EXPECT_EQ(result->failures[0].text, 10U);
+  EXPECT_EQ(result->failures[0].code, ErrorCode::Internal);
+  EXPECT_EQ(result->failures[1].text, 12U);
+  EXPECT_EQ(result->failures[1].code, ErrorCode::NonFinite);
+  EXPECT_EQ(result->row(0)[0], 0.0F);
+  EXPECT_EQ(result->row(2)[0], 0.0F);
+  expect_vector_of(*result, 1, 4);
+  expect_vector_of(*result, 3, 6);
+}
+
+TEST(ChunkedCall, WindowsThatCancelOutGiveNoVector) {
+  const Chunked chunked;
+  auto call = std::make_shared<Call>(1, 0, 2, chunked.options);
+  Chunked::add(*call, 0, {1, 2}, {5, 5});
+  auto future = call->future();
+  const std::vector<float> there{0.5F, -2.0F};
+  const std::vector<float> back{-0.5F, 2.0F};
+  call->finish(0, std::span<const float>(there));
+  call->finish(1, std::span<const float>(back));
+  const auto result = future.get().value();
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_EQ(result.failures[0].code, ErrorCode::NonFinite);
+}
+
+TEST(ChunkedCall, TheOrderInWhichWindowsAreDoneDoesNotShow) {
+  // Sums of these differ in the last bit when they are added in another order.
+  const std::vector<std::vector<float>> vectors{
+      {0.1F, 3.0F}, {1e-3F, -2.9F}, {7.7F, 1e-2F}, {-0.3F, 0.2F}};
+  std::vector<std::size_t> order{0, 1, 2, 3};
+  std::vector<float> first;
+  do {
+    const Chunked chunked;
+    auto call = std::make_shared<Call>(1, 0, 2, chunked.options);
+    Chunked::add(*call, 0, {1, 2, 3, 4}, {3, 1000001, 7, 12345});
+    auto future = call->future();
+    for (const std::size_t window : order) {
+      call->finish(window, std::span<const float>(vectors[window]));
+    }
+    const auto values = future.get().value().values;
+    if (first.empty()) first = values;
+    EXPECT_EQ(values, first);
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST(ChunkedCall, CanEndBeforeItsLastRow) {
+  Fixture fixture;
+  const Chunked chunked;
+  auto call = std::make_shared<Call>(5, 0, 2, chunked.options);
+  Chunked::add(*call, 0, {3, 3}, {1, 1});
+  Chunked::add(*call, 1, {4}, {1});
+  call->keep_rows(2);
+  const auto result = fixture.start(call).get().value();
+  EXPECT_EQ(result.rows(), 2U);
+  EXPECT_EQ(result.values.size(), 4U);
+  EXPECT_EQ(result.truncated.size(), 2U);
+  EXPECT_EQ(result.chunks.size(), 2U);
+  expect_vector_of(result, 1, 4);
 }
 
 }  // namespace

@@ -46,6 +46,10 @@ TEST_P(Golden, EncodesEveryText) {
     ASSERT_TRUE(encoding) << encoding.error().message;
     EXPECT_EQ(encoding->ids, ids_of(*golden.find("ids"))) << text;
     EXPECT_EQ(encoding->type_ids, std::vector<std::uint32_t>(encoding->ids.size())) << text;
+    const auto with_spans = tokenizer_.encode(text, {0, TooLong::Chunk});
+    ASSERT_TRUE(with_spans) << with_spans.error().message;
+    EXPECT_EQ(with_spans->ids, encoding->ids) << text;
+    EXPECT_EQ(with_spans->type_ids, encoding->type_ids) << text;
     EXPECT_FALSE(encoding->truncated);
   }
 }

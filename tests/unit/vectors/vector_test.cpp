@@ -55,5 +55,24 @@ TEST(FinishVector, RefusesWhatIsNotFiniteEvenInThePartCutOff) {
   }
 }
 
+TEST(WeightedMean, CountsEachRowByItsWeight) {
+  const std::array<float, 6> rows{1, 10, 3, -2, 100, 200};
+  const std::array<std::uint32_t, 3> weights{1, 3, 0};
+  std::array<float, 2> mean{};
+  weighted_mean(rows, weights, mean);
+  EXPECT_FLOAT_EQ(mean[0], (1.0F * 1 + 3 * 3) / 4);
+  EXPECT_FLOAT_EQ(mean[1], (1.0F * 10 - 3 * 2) / 4);
+}
+
+// In float the small ones would be lost beside the large one.
+TEST(WeightedMean, IsSummedInDouble) {
+  std::vector<float> rows(1001, 1.0F);
+  rows.front() = 1e8F;
+  const std::vector<std::uint32_t> weights(rows.size(), 1);
+  std::array<float, 1> mean{};
+  weighted_mean(rows, weights, mean);
+  EXPECT_FLOAT_EQ(mean[0], static_cast<float>((1e8 + 1000) / 1001));
+}
+
 }  // namespace
 }  // namespace textvec::vectors

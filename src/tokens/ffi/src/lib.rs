@@ -58,6 +58,13 @@ enum Status {
     Panicked = 4,
 }
 
+/// Bytes of a text, from `begin` to before `end`.
+#[repr(C)]
+pub struct Span {
+    begin: usize,
+    end: usize,
+}
+
 /// C sees the fields up to `ids_count`. They point into the others, which only keep the memory.
 #[repr(C)]
 pub struct Answer {
@@ -67,6 +74,7 @@ pub struct Answer {
     text_bytes: usize,
     ids: *const u32,
     type_ids: *const u32,
+    spans: *const Span,
     ids_count: usize,
     owned: Owned,
 }
@@ -76,6 +84,7 @@ struct Owned {
     text: Vec<u8>,
     ids: Vec<u32>,
     type_ids: Vec<u32>,
+    spans: Vec<Span>,
 }
 
 struct Failure {
@@ -100,6 +109,7 @@ impl Answer {
     fn new(status: Status, offset: usize, owned: Owned) -> Box<Self> {
         let type_ids =
             if owned.type_ids.is_empty() { ptr::null() } else { owned.type_ids.as_ptr() };
+        let spans = if owned.spans.is_empty() { ptr::null() } else { owned.spans.as_ptr() };
         Box::new(Answer {
             status: status as i32,
             offset,
@@ -107,6 +117,7 @@ impl Answer {
             text_bytes: owned.text.len(),
             ids: owned.ids.as_ptr(),
             type_ids,
+            spans,
             ids_count: owned.ids.len(),
             owned,
         })
@@ -418,19 +429,33 @@ fn load(json: &[u8], lower_case: bool, final_token: &[u8]) -> Result<Loaded, Fai
     Ok(Loaded { tokenizer, about, special_ids })
 }
 
-fn encode(loaded: &Loaded, text: &[u8]) -> Result<Owned, Failure> {
+fn encode(loaded: &Loaded, text: &[u8], with_spans: bool) -> Result<Owned, Failure> {
     let text = std::str::from_utf8(text).map_err(|error| Failure {
         status: Status::InvalidUtf8,
         offset: error.valid_up_to(),
         message: error.to_string(),
     })?;
-    let encoding = loaded.tokenizer.encode_fast(text, true)?;
+    let encoding = if with_spans {
+        loaded.tokenizer.encode(text, true)?
+    } else {
+        loaded.tokenizer.encode_fast(text, true)?
+    };
     let (ids, type_ids) = (encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec());
     if ids.len() != type_ids.len() {
         let message = format!("{} ids came with {} type ids", ids.len(), type_ids.len());
         return Err(Failure::new(Status::Failed, message));
     }
-    Ok(Owned { ids, type_ids, ..Owned::default() })
+    let mut spans = Vec::new();
+    if with_spans {
+        spans.extend(
+            encoding.get_offsets().iter().map(|(begin, end)| Span { begin: *begin, end: *end }),
+        );
+        if spans.len() != ids.len() {
+            let message = format!("{} ids came with {} offsets", ids.len(), spans.len());
+            return Err(Failure::new(Status::Failed, message));
+        }
+    }
+    Ok(Owned { ids, type_ids, spans, ..Owned::default() })
 }
 
 fn token(loaded: &Loaded, id: u32) -> Result<String, Failure> {
@@ -483,8 +508,9 @@ pub unsafe extern "C" fn textvec_tokenizers_encode(
     tokenizer: *const Loaded,
     text: *const u8,
     text_bytes: usize,
+    with_spans: i32,
 ) -> *mut Answer {
-    answer(|| encode(loaded(tokenizer)?, view(text, text_bytes)?))
+    answer(|| encode(loaded(tokenizer)?, view(text, text_bytes)?, with_spans != 0))
 }
 
 /// # Safety
