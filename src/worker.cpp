@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -171,14 +172,22 @@ Result<void> Worker::check_shape(const runtime::HiddenStates& states,
                    std::to_string(batch.length) + " and width " + std::to_string(settings_.width)};
 }
 
-std::vector<float> Worker::vector_of(const runtime::HiddenStates& states, const batch::Batch& batch,
-                                     std::size_t row) const {
+Result<std::vector<float>> Worker::vector_of(const runtime::HiddenStates& states,
+                                             const batch::Batch& batch, std::size_t row) const {
   const std::span<const float> hidden = states.row(row);
   std::vector<float> vector(states.width);
   if (session_.info().pooled) {
     std::copy(hidden.begin(), hidden.end(), vector.begin());
   } else {
     vectors::pool(settings_.pooling, hidden, batch.pool_begins[row], batch.lengths[row], vector);
+  }
+  // Any other vector that is not finite is found where it is finished; this one has a remedy.
+  if (session_.info().half && !std::all_of(vector.begin(), vector.end(),
+                                           [](float value) { return std::isfinite(value); })) {
+    return Error{
+        ErrorCode::NonFinite,
+        "the model's 16-bit file overflows for this text, and its vector is not finite; use "
+        "the fp32 file"};
   }
   for (const vectors::Dense& dense : dense_) vector = dense.apply(vector);
   return vector;

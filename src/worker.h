@@ -44,8 +44,8 @@ class Worker {
   void run_window(std::span<const batch::Item> window);
   void run_batch(Items items);
   Result<void> check_shape(const runtime::HiddenStates& states, const batch::Batch& batch) const;
-  std::vector<float> vector_of(const runtime::HiddenStates& states, const batch::Batch& batch,
-                               std::size_t row) const;
+  Result<std::vector<float>> vector_of(const runtime::HiddenStates& states,
+                                       const batch::Batch& batch, std::size_t row) const;
 
   batch::Queue& queue_;
   runtime::Session& session_;

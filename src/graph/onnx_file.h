@@ -1,5 +1,5 @@
 // In: nodes and weights, one by one. Out: an ordinary ONNX model: a small .onnx and one file of
-// external data beside it, or both in memory. The only file that knows ONNX's protobuf classes.
+// external data beside it, or both in memory.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +24,8 @@ struct OnnxModel {
   std::string model{};           // serialised ModelProto
   std::string data_name{};       // the external data's location, as the model names it
   std::vector<std::byte> data{};
+  std::filesystem::path data_folder{};  // where files of external data are, when `model` has some
+  bool half = false;                    // some weights are 16-bit floats
 };
 
 // One dimension of an input or output: a number, or a name for what varies.

@@ -4,9 +4,11 @@
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <utility>
 
+#include "graph/strangers_file.h"
 #include "runtime/providers.h"
 #include "runtime/session.h"
 #include "runtime/signature.h"
@@ -67,14 +69,29 @@ std::vector<ProviderPlacement> read_placement(const Ort::Session& session) {
   return placement;
 }
 
+const Ort::MemoryInfo& processor_memory() {
+  // Never destroyed, as the environment.
+  static const auto& memory =
+      *new Ort::MemoryInfo(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault));
+  return memory;
+}
+
+Ort::Value empty_cache(const BoundInput& input, std::size_t rows) {
+  static float nothing = 0;  // the pointer may not be null
+  const std::array<std::int64_t, 4> shape{static_cast<std::int64_t>(rows), input.heads, 0,
+                                          input.head_size};
+  return Ort::Value::CreateTensor(processor_memory(), &nothing, 0, shape.data(), shape.size(),
+                                  input.type == ElementType::Float16
+                                      ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16
+                                      : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
+}
+
 // One input matrix in the type that the graph wants. Owns what the tensor points into.
 class InputTensor {
  public:
   InputTensor(const BoundInput& input, const std::vector<std::int64_t>& values,
               const std::vector<std::int64_t>& shape) {
-    // Never destroyed, as the environment.
-    static const auto& memory =
-        *new Ort::MemoryInfo(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault));
+    const Ort::MemoryInfo& memory = processor_memory();
     if (input.type == ElementType::Int32) {
       narrow_.assign(values.size(), 0);
       std::transform(values.begin(), values.end(), narrow_.begin(),
@@ -144,12 +161,16 @@ class OrtSession final : public Session {
       std::vector<const char*> names;
       tensors.reserve(signature_.inputs.size());
       for (const BoundInput& input : signature_.inputs) {
+        names.push_back(input.name.c_str());
+        if (input.feed == Feed::PastKeyValues) {
+          inputs.push_back(empty_cache(input, batch.rows));
+          continue;
+        }
         const auto& values = input.feed == Feed::Ids       ? batch.ids
                              : input.feed == Feed::Mask    ? batch.mask
                              : input.feed == Feed::TypeIds ? batch.type_ids
                                                            : positions;
         inputs.push_back(tensors.emplace_back(input, values, shape).take());
-        names.push_back(input.name.c_str());
       }
       Ort::RunOptions options;
       const std::stop_callback terminate(stop, [&options] { options.SetTerminate(); });
@@ -165,7 +186,7 @@ class OrtSession final : public Session {
   const SessionInfo& info() const noexcept override { return info_; }
 
  private:
-  graph::OnnxModel model_;  // its data is used in place when it is in memory
+  graph::OnnxModel model_;  // its `data` is used in place when it is in memory
   Ort::Session session_;
   Signature signature_;
   SessionInfo info_;
@@ -187,7 +208,24 @@ Ort::Session make_session(graph::OnnxModel& model, Ort::SessionOptions options) 
     options.AddExternalInitializersFromFilesInMemory(
         {model.data_name}, {reinterpret_cast<char*>(model.data.data())}, {model.data.size()});
   }
-  return Ort::Session(environment(), model.model.data(), model.model.size(), options);
+  if (!model.data_folder.empty()) {
+    options.AddConfigEntry(kOrtSessionOptionsModelExternalInitializersFileFolderPath,
+                           model.data_folder.c_str());
+  }
+  Ort::Session session(environment(), model.model.data(), model.model.size(), options);
+  model.model = {};  // the session has its own by now, and this one may be large
+  return session;
+}
+
+// Outputs that nobody asks for are computed all the same, as long as the graph has them.
+Result<graph::OnnxModel> with_one_output(graph::OnnxModel model, const std::string& name) {
+  if (!model.model.empty()) return model;
+  return graph::read_strangers_file(
+      model.file, [&](const std::vector<Port>& outputs) -> Result<std::string> {
+        const auto output = choose_output(outputs);
+        if (!output) return Error{output.error().code, name + ": " + output.error().message};
+        return output->name;
+      });
 }
 
 Result<Signature> read_signature(const Ort::Session& session) {
@@ -208,13 +246,15 @@ Result<Signature> read_signature(const Ort::Session& session) {
 
 }  // namespace
 
-Result<std::unique_ptr<Session>> open_session(graph::OnnxModel model,
+Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
                                               const SessionOptions& options) {
   const auto choice = choose_provider(options.provider, options.require_provider);
   if (!choice) return choice.error();
-  const std::string name = model.model.empty() ? model.file.filename().string() : "the graph";
+  const std::string name = given.model.empty() ? given.file.filename().string() : "the graph";
+  auto model = with_one_output(std::move(given), name);
+  if (!model) return model.error();
   try {
-    Ort::Session session = make_session(model, make_options(options));
+    Ort::Session session = make_session(*model, make_options(options));
     auto signature = read_signature(session);
     if (!signature) {
       return Error{signature.error().code, name + ": " + signature.error().message};
@@ -223,13 +263,17 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel model,
     info.pooled = signature->pooled;
     info.width = signature->width;
     info.output = signature->output;
+    info.half = model->half;
     info.provider = choice->provider;
     info.provider_note = choice->note;
     info.placement = read_placement(session);
     return std::unique_ptr<Session>(std::make_unique<OrtSession>(
-        std::move(model), std::move(session), std::move(*signature), std::move(info)));
+        std::move(*model), std::move(session), std::move(*signature), std::move(info)));
   } catch (const Ort::Exception& exception) {
-    return Error{ErrorCode::BadModel, name + " was refused by ONNX Runtime: " + exception.what()};
+    const char* advice =
+        model->half ? "; where it lacks 16-bit operators, the fp32 or the 8-bit file runs" : "";
+    return Error{ErrorCode::BadModel,
+                 name + " was refused by ONNX Runtime: " + exception.what() + advice};
   }
 }
 

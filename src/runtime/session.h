@@ -33,6 +33,7 @@ struct SessionInfo {
   bool pooled = false;    // the graph gives one vector per text
   std::size_t width = 0;  // of the output's last axis; 0: the graph does not state it
   std::string output{};   // the chosen output's name
+  bool half = false;      // some weights are 16-bit floats, which overflow above 65,504
   Provider provider = Provider::Cpu;
   std::string provider_note{};
   std::vector<ProviderPlacement> placement{};

@@ -6,24 +6,23 @@
 #include <string>
 #include <vector>
 
+#include "graph/port.h"
 #include "textvec/result.h"
 
 namespace textvec::runtime {
 
-enum class ElementType : std::uint8_t { Float, Float16, Int64, Int32, Other };
+using graph::ElementType;
+using graph::Port;
 
-struct Port {
-  std::string name{};
-  ElementType type = ElementType::Other;
-  std::vector<std::int64_t> shape{};  // -1: varies
-};
-
-enum class Feed : std::uint8_t { Ids, Mask, TypeIds, PositionIds };
+enum class Feed : std::uint8_t { Ids, Mask, TypeIds, PositionIds, PastKeyValues };
 
 struct BoundInput {
   std::string name{};
   Feed feed = Feed::Ids;
-  ElementType type = ElementType::Int64;  // Int64 or Int32
+  ElementType type = ElementType::Int64;  // Int64 or Int32; PastKeyValues: Float or Float16
+  // Of PastKeyValues, which is fed empty: [batch, heads, 0, head_size].
+  std::int64_t heads = 0;
+  std::int64_t head_size = 0;
 };
 
 struct Signature {
@@ -35,7 +34,9 @@ struct Signature {
 };
 
 // Inputs are recognised by name: input_ids, attention_mask (also input_mask), token_type_ids (also
-// segment_ids), position_ids; each [batch, length] of int64 or int32. The output:
+// segment_ids), position_ids; each [batch, length] of int64 or int32. Decoders also take the keys
+// and values of earlier tokens, which an embedding does not have: past_key_values.N.key and .value
+// (also past.N.key, past_key_N), [batch, heads, past length, head size]. The output:
 // 1. a rank-2 float output whose name says that it is the sentence's vector: the graph pools;
 // 2. else a rank-3 float output, by its usual names first, then the first in the graph's order;
 // 3. else a rank-2 float output: the graph pools.
@@ -44,5 +45,8 @@ struct Signature {
 // Errors: Unsupported (input that cannot be fed, named), BadModel (no input_ids, no float output).
 Result<Signature> choose_signature(const std::vector<Port>& inputs,
                                    const std::vector<Port>& outputs);
+
+// The output alone, by the same rules.
+Result<Port> choose_output(const std::vector<Port>& outputs);
 
 }  // namespace textvec::runtime

@@ -21,11 +21,12 @@ using runtime::Feed;
 using runtime::Port;
 using runtime::Signature;
 
-constexpr std::array<std::string_view, 15> kNames{
+constexpr std::array<std::string_view, 19> kNames{
     "input_ids",     "attention_mask",     "input_mask",         "token_type_ids",
     "segment_ids",   "position_ids",       "sentence_embedding", "sentence_embeddings",
     "text_embeds",   "dense_vecs",         "last_hidden_state",  "token_embeddings",
-    "hidden_states", "last_hidden_states", "pooler_output"};
+    "hidden_states", "last_hidden_states", "pooler_output",      "past_key_values.0.key",
+    "past.27.value", "past_key_1",         "present.0.key"};
 constexpr std::array<std::int64_t, 6> kSizes{-1,
                                              0,
                                              1,
@@ -63,12 +64,24 @@ bool is_pooled_name(std::string_view name) {
          name == "dense_vecs";
 }
 
+// A cache can be made empty from what is known of it.
+void check_past(const Port& port, const runtime::BoundInput& input) {
+  check(is_float(port) && port.shape.size() == 4, "a cache is a float tensor of rank 4");
+  check(input.heads > 0 && input.heads == port.shape[1], "the heads are the graph's");
+  check(input.head_size > 0 && input.head_size == port.shape[3], "their size is the graph's");
+  check(port.shape[2] <= 0, "its length may be 0");
+}
+
 void check_inputs(const std::vector<Port>& ports, const Signature& signature) {
   check(signature.inputs.size() == ports.size(), "every input is fed");
   bool has_ids = false;
   for (std::size_t i = 0; i < ports.size(); ++i) {
     const auto& input = signature.inputs[i];
     check(input.name == ports[i].name && input.type == ports[i].type, "inputs keep their order");
+    if (input.feed == Feed::PastKeyValues) {
+      check_past(ports[i], input);
+      continue;
+    }
     check(input.type == ElementType::Int64 || input.type == ElementType::Int32,
           "only integers are fed");
     check(ports[i].shape.size() == 2, "only matrices are fed");

@@ -24,7 +24,7 @@ OWNERS = [
     (re.compile(r"boost/"), {"src/model/json.cpp"}),
     (re.compile(r"openssl/"), {"src/model/hash.cpp"}),
     (re.compile(r"textvec_tokenizers\.h"), {"src/tokens/tokenizer.cpp"}),
-    (re.compile(r"onnx/|google/"), {"src/graph/onnx_file.cpp"}),
+    (re.compile(r"onnx/|google/"), {"src/graph/onnx_file.cpp", "src/graph/strangers_file.cpp"}),
     (re.compile(r"onnxruntime"), {"src/runtime/ort_session.cpp", "src/runtime/providers.cpp"}),
     (re.compile(r"CLI/"), {"apps/cli/main.cpp"}),
     (re.compile(r"curl/"), set()),

@@ -46,6 +46,7 @@ class FakeSession : public runtime::Session {
     return runtime::HiddenStates{values, *values, batch.rows, batch.length, 2};
   }
   const runtime::SessionInfo& info() const noexcept override { return info_; }
+  void set_half() { info_.half = true; }
 
   void hold(bool value) {
     const std::lock_guard lock(mutex);
@@ -160,6 +161,24 @@ TEST(Worker, NotANumberIsAnErrorThatNamesTheText) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::NonFinite);
   EXPECT_EQ(result.error().text, 1U);
+}
+
+TEST(Worker, NotANumberOfASixteenBitFileComesWithAdvice) {
+  Fixture fixture;
+  fixture.session.not_a_number = {7};
+  const auto plain = fixture.start(make_call({7})).get();
+  ASSERT_FALSE(plain);
+  EXPECT_EQ(plain.error().message.find("16-bit"), std::string::npos) << plain.error().message;
+
+  Fixture half;
+  half.session.not_a_number = {7};
+  half.session.set_half();
+  const auto result = half.start(make_call({3, 7})).get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::NonFinite);
+  EXPECT_EQ(result.error().text, 1U);
+  EXPECT_NE(result.error().message.find("16-bit"), std::string::npos) << result.error().message;
+  EXPECT_NE(result.error().message.find("fp32"), std::string::npos) << result.error().message;
 }
 
 TEST(Worker, AnAnswerOfAnotherShapeIsInternal) {

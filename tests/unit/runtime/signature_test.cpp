@@ -48,13 +48,62 @@ TEST(Signature, ALoneRankTwoOutputIsThePooledVector) {
   EXPECT_EQ(signature->inputs.front().type, ElementType::Int32);
 }
 
+const std::vector<Port> kHidden{{"last_hidden_state", ElementType::Float, {-1, -1, 64}}};
+
 TEST(Signature, AnUnknownInputIsNamed) {
-  const auto signature = choose_signature(
-      {ids("input_ids"), {"past_key_values.0.key", ElementType::Float, {-1, 8, -1, 128}}},
-      {{"last_hidden_state", ElementType::Float, {-1, -1, 64}}});
-  ASSERT_FALSE(signature);
-  EXPECT_EQ(signature.error().code, ErrorCode::Unsupported);
-  EXPECT_NE(signature.error().message.find("past_key_values.0.key"), std::string::npos);
+  for (const Port& unknown : {Port{"num_logits_to_keep", ElementType::Int64, {}},
+                              Port{"use_cache_branch", ElementType::Other, {1}},
+                              Port{"past_key_values.key", ElementType::Float, {-1, 8, -1, 128}},
+                              Port{"past_key_values.0.1.key", ElementType::Float, {-1, 8, -1, 128}},
+                              Port{"past_key_values.0.keys", ElementType::Float, {-1, 8, -1, 128}},
+                              Port{"past_key_3", ElementType::Float, {}}}) {
+    const auto signature = choose_signature({ids("input_ids"), unknown}, kHidden);
+    ASSERT_FALSE(signature) << unknown.name;
+    EXPECT_EQ(signature.error().code, ErrorCode::Unsupported);
+    EXPECT_NE(signature.error().message.find(unknown.name), std::string::npos);
+  }
+}
+
+TEST(Signature, CachesOfEarlierTokensAreFedEmptyInEverySpelling) {
+  for (const char* name : {"past_key_values.0.key", "past_key_values.27.value", "past.0.key",
+                           "past.11.value", "past_key_0", "past_value_35"}) {
+    const auto signature = choose_signature(
+        {ids("input_ids"), {name, ElementType::Float16, {-1, 8, -1, 128}}}, kHidden);
+    ASSERT_TRUE(signature) << name << ": " << signature.error().message;
+    const BoundInput& past = signature->inputs.back();
+    EXPECT_EQ(past.name, name);
+    EXPECT_EQ(past.feed, Feed::PastKeyValues);
+    EXPECT_EQ(past.type, ElementType::Float16);
+    EXPECT_EQ(past.heads, 8);
+    EXPECT_EQ(past.head_size, 128);
+  }
+}
+
+TEST(Signature, ACacheThatCannotBeEmptyIsNamed) {
+  const std::string name = "past_key_values.3.value";
+  for (const Port& past : {Port{name, ElementType::Float, {-1, -1, -1, 128}},
+                           Port{name, ElementType::Float, {-1, 8, -1, -1}},
+                           Port{name, ElementType::Float, {-1, 8, -1, 0}},
+                           Port{name, ElementType::Float, {-1, 8, 4096, 128}},
+                           Port{name, ElementType::Float, {-1, 8, 128}},
+                           Port{name, ElementType::Float, {2, -1, 8, -1, 128}},
+                           Port{name, ElementType::Other, {-1, 8, -1, 128}},
+                           Port{name, ElementType::Int64, {-1, 8, -1, 128}}}) {
+    const auto signature = choose_signature({ids("input_ids"), past}, kHidden);
+    ASSERT_FALSE(signature);
+    EXPECT_EQ(signature.error().code, ErrorCode::Unsupported);
+    EXPECT_NE(signature.error().message.find(name), std::string::npos);
+  }
+}
+
+TEST(Signature, TheOutputAloneIsChosenByTheSameRules) {
+  const std::vector<Port> outputs{{"present.0.key", ElementType::Float, {-1, 8, -1, 128}},
+                                  {"pooler_output", ElementType::Float, {-1, 64}},
+                                  {"last_hidden_state", ElementType::Float, {-1, -1, 64}}};
+  const auto output = choose_output(outputs);
+  ASSERT_TRUE(output);
+  EXPECT_EQ(output->name, "last_hidden_state");
+  EXPECT_FALSE(choose_output({outputs.front()}));
 }
 
 TEST(Signature, InputsOfAnotherRankOrTypeAreRefused) {
