@@ -142,6 +142,7 @@ std::string shape_json(const Measured& measured) {
 
 std::string report_json(const ModelInfo& info, const std::vector<Measured>& all) {
   std::vector<std::string> shapes;
+  shapes.reserve(all.size());
   for (const Measured& measured : all) shapes.push_back(shape_json(measured));
   JsonObject json;
   json.string("version", TEXTVEC_VERSION)

@@ -152,7 +152,7 @@ std::optional<NpyHeader> parse_header(std::string_view begin) {
 }
 
 template <class T>
-constexpr std::string_view kTypeName = "";
+constexpr std::string_view kTypeName{};
 template <>
 constexpr std::string_view kTypeName<float> = "<f4";
 template <>

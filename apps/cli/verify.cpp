@@ -220,7 +220,8 @@ std::string report_table(const Report& report) {
   const Comparison& result = report.result;
   std::string versions;
   for (const auto& [name, version] : reference.versions) {
-    versions += (versions.empty() ? "" : ", ") + name + " " + version;
+    if (!versions.empty()) versions += ", ";
+    versions.append(name).append(" ").append(version);
   }
   Table table;
   table.row("model", report.info.name)

@@ -7,8 +7,14 @@ from command_line import MINILM, assert_refused, finish, run, running
 from tiny_folder import TOKENS_MAX
 
 
-def bench(*arguments, model):
-    answer = run("bench", "--json", *arguments, model=model)
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tiny):
+    """A first use of a model says so on standard error."""
+    assert run("info", model=tiny).code == 0
+
+
+def bench(*arguments, model, **options):
+    answer = run("bench", "--json", *arguments, model=model, **options)
     assert (answer.code, answer.err) == (0, "")
     (report,) = answer.lines()
     return report
@@ -78,7 +84,8 @@ def test_a_row_a_shape_for_people(tiny):
 
 
 def test_the_usual_shapes_and_the_default_model():
-    report = bench("--repeat", "1", model=None)
+    report = bench("--repeat", "1", model=None, env={"TEXTVEC_MODEL": MINILM})
+    assert report["model"] == "all-MiniLM-L6-v2"
     assert [(shape["texts"], shape["tokens"]) for shape in report["shapes"]] == [(1, 12), (8, 32)]
 
 
