@@ -60,8 +60,20 @@ Result<void> read_vectors(NpzFile& file, Reference& reference) {
                   " holds a value that is not finite");
 }
 
+bool all_of_length_1(const Reference& reference, std::size_t texts) {
+  constexpr double kOff = 1e-4;
+  for (std::size_t text = 0; text < texts; ++text) {
+    double sum = 0;
+    for (const float value : reference.vector(text)) sum += double{value} * double{value};
+    if (std::abs(std::sqrt(sum) - 1) > kOff) return false;
+  }
+  return true;
+}
+
 Result<void> read_ids_and_texts(NpzFile& file, Reference& reference) {
   const std::size_t texts = reference.vectors.size() / reference.dimension;
+  // Without being asked, sentence-transformers normalises where the model has a module for it.
+  reference.normalized = reference.settings.normalize || all_of_length_1(reference, texts);
   auto ids = file.read<std::int64_t>("ids", 1);
   if (!ids) return ids.error();
   auto ids_begins = read_begins(file, "offsets", texts, ids->values.size());

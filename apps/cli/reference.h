@@ -33,6 +33,7 @@ struct Reference {
   std::vector<std::uint8_t> characters{};
   std::vector<std::size_t> text_begins{};  // [texts + 1]
   ReferenceSettings settings{};
+  bool normalized = true;  // by the settings, or by the model's own Normalize module
   std::map<std::string, std::string> versions{};
   std::string model_sha256{};
 

@@ -60,7 +60,7 @@ Result<EmbedOptions> embed_options(const VerifyCommand& command, const Reference
                                    const ModelInfo& info) {
   EmbedOptions options;
   const ReferenceSettings& settings = reference.settings;
-  options.normalize = settings.normalize;
+  options.normalize = reference.normalized;
   options.prompt = settings.prompt_name;
   if (settings.role) {
     if (*settings.role != "query" && *settings.role != "document") {
@@ -115,7 +115,7 @@ std::vector<double> expected_vector(const Reference& reference, std::size_t text
                                     std::size_t dimension) {
   const auto whole = reference.vector(text);
   std::vector<double> vector(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(dimension));
-  if (dimension == whole.size() || !reference.settings.normalize) return vector;
+  if (dimension == whole.size() || !reference.normalized) return vector;
   const double norm = norm_of(vector);
   for (double& value : vector) value /= norm > 0 ? norm : 1;
   return vector;
@@ -246,7 +246,7 @@ std::string report_table(const Report& report) {
                                    short_number(report.tolerance) + ")")
       .row("cosine",
            "min " + decimal(result.cosine_min, 9) + ", mean " + decimal(report.cosine_mean(), 9));
-  if (reference.settings.normalize) {
+  if (reference.normalized) {
     table.row("max |length - 1|", short_number(result.norm_error_max));
   }
   table.row("result", report.passed() ? "passed" : "FAILED");
@@ -289,7 +289,7 @@ std::string report_json(const Report& report) {
       .number("tolerance", report.tolerance)
       .number("cosine_min", result.cosine_min)
       .number("cosine_mean", report.cosine_mean());
-  if (reference.settings.normalize) {
+  if (reference.normalized) {
     json.number("norm_error_max", result.norm_error_max);
   } else {
     json.json("norm_error_max", "null");
