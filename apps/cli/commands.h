@@ -56,10 +56,28 @@ struct DoctorCommand {
   bool json = false;
 };
 
+struct VerifyCommand {
+  ModelOptions model{};
+  std::string reference{};
+  std::optional<std::size_t> dimensions{};  // none: the reference's
+  double tolerance = 2e-6;
+  bool json = false;
+};
+
+struct BenchCommand {
+  ModelOptions model{};
+  std::string shapes = "1x12,8x32";  // texts x tokens
+  std::optional<std::size_t> repeat{};
+  std::optional<double> seconds{};
+  bool json = false;
+};
+
 int run_embed(const EmbedCommand& command);
 int run_tokenize(const TokenizeCommand& command);
 int run_info(const InfoCommand& command);
 int run_compile(const CompileCommand& command);
 int run_doctor(const DoctorCommand& command);
+int run_verify(const VerifyCommand& command);
+int run_bench(const BenchCommand& command);
 
 }  // namespace textvec::cli

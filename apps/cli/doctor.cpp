@@ -15,6 +15,7 @@
 #include "exit_code.h"
 #include "hub/locate.h"
 #include "json_object.h"
+#include "machine_report.h"
 #include "output_file.h"
 #include "runtime/machine.h"
 #include "runtime/providers.h"
@@ -146,26 +147,14 @@ void check_model(const ModelOptions& options, Report& report) {
   for (const std::string& note : engine->info().notes) report.advice.push_back(note);
 }
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
-  return text.empty() ? "none" : text;
-}
-
 std::string report_table(const Report& report) {
   const runtime::Machine& machine = report.machine;
   Table table;
   table.row("textvec", TEXTVEC_VERSION)
       .row("runtime", runtime::runtime_version())
-      .row("system", machine.system)
-      .row("processor", machine.processor.empty() ? "unknown" : machine.processor)
-      .row("cores", std::to_string(machine.cores_physical) + " physical, " +
-                        std::to_string(machine.cores_logical) + " logical")
-      .row("memory", machine.memory_bytes == 0
-                         ? "unknown"
-                         : std::to_string(machine.memory_bytes >> 20) + " MiB")
-      .row("instruction sets", joined(machine.instruction_sets))
-      .row("compiled in", joined(report.providers_compiled_in));
+      .row("system", machine.system);
+  add_machine(table, machine);
+  table.row("compiled in", joined(report.providers_compiled_in));
   for (const UsableProvider& provider : report.providers) {
     table.row("provider " + provider.name, provider.usable ? "usable" : "no: " + provider.note);
   }
@@ -176,17 +165,6 @@ std::string report_table(const Report& report) {
   }
   for (const std::string& advice : report.advice) table.row("advice", advice);
   return table.text();
-}
-
-std::string machine_json(const runtime::Machine& machine) {
-  JsonObject json;
-  json.string("system", machine.system)
-      .string("processor", machine.processor)
-      .integer("cores_physical", machine.cores_physical)
-      .integer("cores_logical", machine.cores_logical)
-      .integer("memory_bytes", machine.memory_bytes)
-      .json("instruction_sets", json_strings(machine.instruction_sets));
-  return json.text();
 }
 
 std::string report_json(const Report& report) {

@@ -1,6 +1,9 @@
 // In: keys and values. Out: JSON text. See json_object.h.
 #include "json_object.h"
 
+#include <charconv>
+#include <cmath>
+
 #include "model/json.h"
 
 namespace textvec::cli {
@@ -21,6 +24,13 @@ JsonObject& JsonObject::string(std::string_view key, std::string_view value) {
 
 JsonObject& JsonObject::integer(std::string_view key, std::uint64_t value) {
   return json(key, std::to_string(value));
+}
+
+JsonObject& JsonObject::number(std::string_view key, double value) {
+  if (!std::isfinite(value)) return json(key, "null");
+  char text[32];
+  const auto written = std::to_chars(std::begin(text), std::end(text), value);
+  return json(key, {text, static_cast<std::size_t>(written.ptr - text)});
 }
 
 JsonObject& JsonObject::boolean(std::string_view key, bool value) {

@@ -15,6 +15,8 @@ class JsonObject {
  public:
   JsonObject& string(std::string_view key, std::string_view value);
   JsonObject& integer(std::string_view key, std::uint64_t value);
+  // Shortest form that reads back to the same number; null when it is not finite.
+  JsonObject& number(std::string_view key, double value);
   JsonObject& boolean(std::string_view key, bool value);
   // `json` is JSON text already: an object, an array, a number.
   JsonObject& json(std::string_view key, std::string_view json);

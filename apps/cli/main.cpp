@@ -179,6 +179,15 @@ void add_input(CLI::App& app, InputOptions& input) {
                           "leave out the first N texts, to continue an interrupted run");
 }
 
+void add_dimensions(CLI::App& app, std::optional<std::size_t>& dimensions,
+                    const std::string& help) {
+  add_number<std::size_t>(app, "--dimensions", dimensions, help);
+}
+
+void add_json(CLI::App& app, bool& json) {
+  app.add_flag("--json", json, "one JSON object instead of a table");
+}
+
 void add_text_options(CLI::App& app, EmbedOptions& embed) {
   add_choice<Role>(app, "--role", embed.role,
                    {{"query", Role::Query}, {"document", Role::Document}},
@@ -195,23 +204,31 @@ void add_text_options(CLI::App& app, EmbedOptions& embed) {
                              "where tokens are cut off (default: right)");
 }
 
-void add_timeout(CLI::App& app, std::optional<double>& seconds) {
-  constexpr double kSecondsMax = 1e8;  // three years
-  const auto check = [](const std::string& given) {
+// `range` says what the option takes: "0.001 to 100000000 seconds".
+template <class Target>
+CLI::Option* add_real(CLI::App& app, const std::string& name, Target& target, double min,
+                      double max, const std::string& range, const std::string& help) {
+  const auto check = [min, max, range](const std::string& given) {
     double number = 0;
     // Written so that what is not a number is out of range.
-    if (read_number(given, number) && number >= 0.001 && number <= kSecondsMax)
-      return std::string();
-    return "takes 0.001 to 100000000 seconds, not " + quoted(unprotected(given));
+    if (read_number(given, number) && number >= min && number <= max) return std::string();
+    return "takes " + range + ", not " + quoted(unprotected(given));
   };
-  const auto store = [&seconds](const std::string& given) {
+  const auto store = [&target](const std::string& given) {
     double number = 0;
     read_number(given, number);
-    seconds = number;
+    target = number;
   };
-  app.add_option_function<std::string>(
-         "--timeout", store, "fail with exit code 5 when the run takes longer (default: no limit)")
-      ->check(CLI::Validator(check, "", "seconds"))
+  return app.add_option_function<std::string>(name, store, help)
+      ->check(CLI::Validator(check, "", "number"))
+      ->type_name("X");
+}
+
+template <class Target>
+CLI::Option* add_seconds(CLI::App& app, const std::string& name, Target& target,
+                         const std::string& help) {
+  constexpr double kSecondsMax = 1e8;  // three years
+  return add_real(app, name, target, 0.001, kSecondsMax, "0.001 to 100000000 seconds", help)
       ->type_name("SECONDS");
 }
 
@@ -228,12 +245,12 @@ void add_embed(CLI::App& app, EmbedCommand& command) {
                           "model's limit)");
   add_number<std::size_t>(app, "--chunk-overlap", command.embed.chunk_overlap,
                           "tokens that neighbouring parts share (default: an eighth)");
-  add_number<std::size_t>(app, "--dimensions", command.embed.dimensions,
-                          "cut vectors to their first N components");
+  add_dimensions(app, command.embed.dimensions, "cut vectors to their first N components");
   app.add_flag_callback(
       "--no-normalize", [&command] { command.embed.normalize = false; },
       "leave vectors as long as they are (default: length 1)");
-  add_timeout(app, command.timeout_seconds);
+  add_seconds(app, "--timeout", command.timeout_seconds,
+              "fail with exit code 5 when the run takes longer (default: no limit)");
   add_loading(app, command.model);
   app.footer(
       "jsonl: {\"index\":0,\"tokens\":5,\"truncated\":false,\"embedding\":[...]}, or with "
@@ -262,7 +279,7 @@ void add_tokenize(CLI::App& app, TokenizeCommand& command) {
 }
 
 void add_info(CLI::App& app, InfoCommand& command) {
-  app.add_flag("--json", command.json, "one JSON object instead of a table");
+  add_json(app, command.json);
   add_loading(app, command.model);
   app.footer("Example:\n  textvec info --json");
 }
@@ -283,11 +300,53 @@ void add_compile(CLI::App& app, CompileCommand& command) {
 }
 
 void add_doctor(CLI::App& app, DoctorCommand& command) {
-  app.add_flag("--json", command.json, "one JSON object instead of a table");
+  add_json(app, command.json);
   add_loading(app, command.model);
   app.footer(
       "Embeds a sentence with the model; exit code 1 when that or another check fails. Makes the\n"
       "cache folder when it is missing.\n\nExample:\n  textvec doctor");
+}
+
+void add_verify(CLI::App& app, VerifyCommand& command) {
+  add_text(app, "-r,--reference", command.reference, "FILE.npz",
+           "what scripts/make_reference.py wrote")
+      ->required();
+  add_real(app, "--tolerance", command.tolerance, 0, 1e6, "0 to 1000000",
+           "that a component may differ by (default: 2e-6)");
+  add_dimensions(app, command.dimensions,
+                 "compare the first N components (default: the reference's)");
+  add_json(app, command.json);
+  add_loading(app, command.model);
+  app.footer(
+      "Embeds the reference's texts with the reference's settings: length, token limit, role,\n"
+      "prompt. Exit code 0 when all ids are equal and every component is within the tolerance,\n"
+      "else 1; 2 for a file that is no reference, or a setting that textvec cannot honour.\n\n"
+      "Example:\n"
+      "  python3 scripts/make_reference.py --model FOLDER --texts texts.jsonl --output r.npz\n"
+      "  textvec verify --model FOLDER --reference r.npz");
+}
+
+void add_bench(CLI::App& app, BenchCommand& command) {
+  add_text(app, "-s,--shape", command.shapes, "TEXTSxTOKENS,...",
+           "what is measured, at most 64 shapes (default: 1x12,8x32)");
+  add_number<std::size_t>(app, "--repeat", command.repeat,
+                          "measure each shape N times, 1 to 10000\n"
+                          "(default: as often as the seconds allow)");
+  add_seconds(app, "--seconds", command.seconds,
+              "start no run of a shape after so long\n"
+              "(default: 3; with --repeat no limit)");
+  add_json(app, command.json);
+  add_loading(app, command.model);
+  app.footer(
+      "Texts of one word, repeated to exactly TOKENS tokens, special ones included, go the way of\n"
+      "every text: tokens, batches of --batch-tokens, inference, pooling. Each shape is warmed up\n"
+      "first; with --repeat 1 a shape of more than 4,096 tokens in all is not, so that it runs\n"
+      "just once. Rates are of the median run, and so are its stages, in milliseconds. Peak\n"
+      "memory is the process's so far: give shapes in ascending size. Limits: 4,096 texts,\n"
+      "1,048,576 tokens in all.\n\n"
+      "Examples:\n"
+      "  textvec bench --shape 1x12,8x32,32x128\n"
+      "  textvec bench --shape 1x256 --repeat 1 --json");
 }
 
 // A closed standard stream would give its number to the next file that is opened, and our output
@@ -305,6 +364,8 @@ struct Commands {
   InfoCommand info{};
   CompileCommand compile{};
   DoctorCommand doctor{};
+  VerifyCommand verify{};
+  BenchCommand bench{};
 };
 
 void add_commands(CLI::App& app, Commands& commands) {
@@ -320,6 +381,10 @@ void add_commands(CLI::App& app, Commands& commands) {
               commands.compile);
   add_doctor(*app.add_subcommand("doctor", "checks machine, runtime, cache and model"),
              commands.doctor);
+  add_verify(*app.add_subcommand("verify", "compares vectors with those of the Python libraries"),
+             commands.verify);
+  add_bench(*app.add_subcommand("bench", "measures latency, throughput and memory"),
+            commands.bench);
 }
 
 int run_command(const std::string& name, Commands& commands, std::vector<std::string> more_texts) {
@@ -333,6 +398,8 @@ int run_command(const std::string& name, Commands& commands, std::vector<std::st
   }
   if (name == "info") return run_info(commands.info);
   if (name == "compile") return run_compile(commands.compile);
+  if (name == "verify") return run_verify(commands.verify);
+  if (name == "bench") return run_bench(commands.bench);
   return run_doctor(commands.doctor);
 }
 

@@ -2,6 +2,7 @@
 #include "table.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "json_object.h"
 
@@ -22,6 +23,18 @@ std::string Table::text() const {
     text += value;
     text += '\n';
   }
+  return text;
+}
+
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", value);
+  return text;
+}
+
+std::string decimal(double value, int digits) {
+  char text[352];  // the largest double has 309 digits before the point
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
   return text;
 }
 

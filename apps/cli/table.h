@@ -18,6 +18,10 @@ class Table {
   std::vector<std::pair<std::string, std::string>> rows_{};
 };
 
+// For people: "2.25e-07", three digits that count; and "0.123", so many after the point.
+std::string short_number(double value);
+std::string decimal(double value, int digits);
+
 // Which provider runs how much of the graph.
 void add_placement(Table& table, const std::vector<ProviderPlacement>& placement);
 std::string placement_json(const std::vector<ProviderPlacement>& placement);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <set>
 #include <sstream>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include <utility>
 
 #ifdef __APPLE__
+#include <sys/resource.h>
 #include <sys/sysctl.h>
 #else
 #include <sched.h>
@@ -137,5 +139,27 @@ Machine describe_machine() {
   machine.cores_physical = std::min(machine.cores_physical, machine.cores_logical);
   return machine;
 }
+
+#ifdef __APPLE__
+
+std::uint64_t peak_memory_bytes() {
+  struct rusage usage{};
+  return ::getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<std::uint64_t>(usage.ru_maxrss) : 0;
+}
+
+#else
+
+// Not getrusage(), which on Linux also counts what the process was before exec().
+std::uint64_t peak_memory_bytes() {
+  std::ifstream file("/proc/self/status");
+  for (std::string key; file >> key;) {
+    std::uint64_t kibibytes = 0;
+    if (key == "VmHWM:" && file >> kibibytes) return kibibytes << 10;
+    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  return 0;
+}
+
+#endif
 
 }  // namespace textvec::runtime

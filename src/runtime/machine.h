@@ -18,4 +18,7 @@ struct Machine {
 
 Machine describe_machine();
 
+// The most memory that this process ever held at once; 0: unknown.
+std::uint64_t peak_memory_bytes();
+
 }  // namespace textvec::runtime

@@ -17,7 +17,7 @@ LAYERS = ["hub", "model", "tokens", "batch", "graph", "runtime", "vectors"]
 # runtime/ shows is for doctor, which describes the machine and the runtime without a model.
 APPS_MAY_INCLUDE = re.compile(
     r"model/(json|utf8)\.h|hub/\w+\.h|runtime/(machine|providers|session)\.h|graph/compile\.h"
-    r"|compile_command\.h")
+    r"|(bench|compile)_command\.h")
 
 # The only files that may include a dependency's headers.
 OWNERS = [
@@ -89,7 +89,7 @@ def quoted_include_error(name, included):
     if parts[0] == "include":
         return f'a public header may not include "{included}"'
     if parts[0] == "apps":
-        if first in LAYERS or included == "compile_command.h":
+        if first in LAYERS or included.endswith("_command.h"):
             if not APPS_MAY_INCLUDE.fullmatch(included):
                 return f'apps/ may not include "{included}"'
         return None

@@ -13,7 +13,7 @@ import tokenizers
 from command_line import BINARY, MINILM, ROOT, assert_refused, limit_file_size, run
 from tiny_folder import HIDDEN, PROMPTS, TOKENS_MAX
 
-COMMANDS = ["embed", "tokenize", "info", "compile", "doctor"]
+COMMANDS = ["embed", "tokenize", "info", "compile", "doctor", "verify", "bench"]
 
 
 # --- tokenize
@@ -310,6 +310,10 @@ OPTIONS = {
     "info": "json model pooling precision provider require-provider threads batch-tokens help",
     "compile": "target precision bucket output model help",
     "doctor": "json model pooling precision provider require-provider threads batch-tokens help",
+    "verify": "reference tolerance dimensions json model pooling precision provider "
+    "require-provider threads batch-tokens help",
+    "bench": "shape repeat seconds json model pooling precision provider require-provider threads "
+    "batch-tokens help",
 }
 
 
