@@ -18,7 +18,7 @@ import pytest
 import safetensors.numpy
 import tiny_onnx
 import validate_model
-from onnx import helper
+from onnx import helper, numpy_helper
 
 TINY = (
     "bert-new-format-dense",
@@ -152,6 +152,28 @@ def test_decoder_with_caches(exported, cache):
     tiny_onnx.write_decoder(file, table, table[: make_tiny_models.TOKENS_MAX], cache)
     report = assert_valid(exported, "--pooling", "lasttoken", skipped=SKIPPED_FOR_EXPORTS)
     assert len(report["graph"]["inputs"]) == 5
+
+
+def test_operator_that_only_the_runtime_knows(exported):
+    """Published decoders have it in ONNX's own domain, where ONNX's checker refuses it."""
+    scale = numpy_helper.from_array(np.ones(make_tiny_models.HIDDEN, np.float32))
+    names = ["rows", "scale"], ["last_hidden_state"]
+    mixing = [
+        helper.make_node("Constant", [], ["scale"], value=scale),
+        helper.make_node("SimplifiedLayerNormalization", *names, axis=-1, epsilon=1e-6),
+    ]
+    tiny_onnx.write_lookup(exported / "onnx" / "model.onnx", table_for(exported), mixing)
+    for keep_apart in (lambda folder: None, external):
+        keep_apart(exported)
+        graph = assert_valid(exported, skipped=SKIPPED_FOR_EXPORTS)["graph"]
+        assert graph["contrib_share"] == pytest.approx(1 / 3)
+
+
+def test_half_precision(exported):
+    mixing = [helper.make_node("Cast", ["rows"], ["last_hidden_state"], to=1)]
+    table = table_for(exported).astype(np.float16)
+    tiny_onnx.write_lookup(exported / "onnx" / "model.onnx", table, mixing)
+    assert assert_valid(exported, skipped=SKIPPED_FOR_EXPORTS)["graph"]["precision"] == "f16"
 
 
 def test_as_a_command(tmp_path):
