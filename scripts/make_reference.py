@@ -4,8 +4,11 @@
 """Writes reference token ids and vectors, made by the Python libraries, into an .npz file.
 
 With --model: sentence-transformers, float32 on the processor, whatever type the weights are stored
-in. With --onnx: ONNX Runtime on that file, one text at a time, tokens by the tokenizers package,
-then the pooling that --pooling names. Vectors are divided by their length unless --no-normalize.
+in. A folder without modules.json is pooled as sentence-transformers does it: a decoder
+(*ForCausalLM) by its last token, all else by the mean. With --onnx: ONNX Runtime on that file, one
+text at a time, tokens by the tokenizers package, then the pooling that --pooling names; a decoder's
+position_ids are counted and its past_key_values are empty. Vectors are cut to --dimensions, then
+divided by their length unless --no-normalize.
 The same libraries on the same machine write the same bytes every time.
 
 The file holds uncompressed arrays:
@@ -42,6 +45,7 @@ LIBRARIES = (
 MODEL_SUFFIXES = {".json", ".safetensors", ".txt", ".model", ".bin", ".onnx", ".data"}
 TEXTS_MAX = 1_000_000
 TOKENS_MAX_ASSUMED = 512
+INSTRUCTION_START, INSTRUCTION_END = "Instruct: ", "\nQuery:"
 THREADS = 2
 
 
@@ -104,10 +108,32 @@ def hash_onnx(onnx_file, tokenizer_file):
     return hash_files(files)
 
 
-def with_sentence_transformers(
-    folder, texts, *, role=None, prompt_name=None, tokens_max=None, normalize=True, threads=THREADS
-):
-    """Returns a list of id lists and a float32 array [texts, dimension]."""
+def cut(vectors, dimensions, normalize):
+    """The first `dimensions` components, made as long as 1 again."""
+    width = vectors.shape[1]
+    if not 1 <= dimensions <= width:
+        raise ValueError(f"dimensions is {dimensions}; the model takes 1 to {width}")
+    vectors = vectors[:, :dimensions].astype(np.float64)
+    if normalize:
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors.astype(np.float32)
+
+
+def instruction_prompt(model, instruction):
+    """The model's query prompt with another task in it."""
+    query_prompt = model.prompts.get("query") or ""
+    if not query_prompt and model[0].config.model_type == "qwen3":
+        query_prompt = INSTRUCTION_START + INSTRUCTION_END  # its files may say nothing of prompts
+    end = query_prompt.find(INSTRUCTION_END)
+    if not query_prompt.startswith(INSTRUCTION_START) or end < 0:
+        raise ValueError(
+            f"the model's query prompt is {query_prompt[:200]!r}; an instruction needs one of the "
+            f"form {INSTRUCTION_START + '...' + INSTRUCTION_END!r}"
+        )
+    return INSTRUCTION_START + instruction + query_prompt[end:]
+
+
+def open_sentence_transformer(folder, threads=THREADS):
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import sentence_transformers
@@ -119,9 +145,33 @@ def with_sentence_transformers(
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Weights stored in 16 bits are widened, because textvec's f32 does the same.
-    model = sentence_transformers.SentenceTransformer(
-        str(folder), device="cpu", model_kwargs={"dtype": torch.float32}
+    return sentence_transformers.SentenceTransformer(
+        str(folder),
+        device="cpu",
+        model_kwargs={"dtype": torch.float32},
+        trust_remote_code=False,
+        local_files_only=True,
     )
+
+
+def with_sentence_transformers(
+    folder,
+    texts,
+    *,
+    role=None,
+    prompt_name=None,
+    instruction=None,
+    dimensions=None,
+    tokens_max=None,
+    normalize=True,
+    threads=THREADS,
+):
+    """Returns a list of id lists and a float32 array [texts, dimension]."""
+    model = open_sentence_transformer(folder, threads)
+    prompt = None
+    if instruction is not None:
+        role = "query"
+        prompt = instruction_prompt(model, instruction)
     if tokens_max is not None:
         model.max_seq_length = tokens_max
 
@@ -138,18 +188,70 @@ def with_sentence_transformers(
     model.preprocess = recording_preprocess
     encode = {None: model.encode, "query": model.encode_query, "document": model.encode_document}
     vectors = encode[role](
-        texts, prompt_name=prompt_name, normalize_embeddings=normalize, show_progress_bar=False
+        texts,
+        prompt_name=prompt_name,
+        prompt=prompt,
+        normalize_embeddings=normalize,
+        show_progress_bar=False,
     )
-    return [ids_by_text[text] for text in texts], np.asarray(vectors, dtype=np.float32)
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if dimensions is not None:
+        vectors = cut(vectors, dimensions, normalize)
+    return [ids_by_text[text] for text in texts], vectors
 
 
-def pool(hidden, pooling):
-    """One text's hidden states [tokens, width] as one vector; sums in double, as textvec's."""
-    if pooling == "cls":
-        return hidden[0].astype(np.float64)
-    if pooling == "mean":
-        return hidden.mean(axis=0, dtype=np.float64)
-    raise ValueError(f'pooling is "{pooling}"; it takes cls or mean')
+# One text's hidden states [tokens, width] as one vector; sums in double, as textvec's.
+POOLINGS = {
+    "cls": lambda hidden: hidden[0].astype(np.float64),
+    "mean": lambda hidden: hidden.mean(axis=0, dtype=np.float64),
+    "max": lambda hidden: hidden.max(axis=0).astype(np.float64),
+    "mean_sqrt_len_tokens": lambda hidden: (
+        hidden.sum(axis=0, dtype=np.float64) / np.sqrt(len(hidden))
+    ),
+    "lasttoken": lambda hidden: hidden[-1].astype(np.float64),
+}
+FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+# What exporters call the inputs that textvec feeds.
+INPUTS = {
+    "input_ids": "ids",
+    "attention_mask": "mask",
+    "input_mask": "mask",
+    "token_type_ids": "type_ids",
+    "segment_ids": "type_ids",
+    "position_ids": "positions",
+}
+CACHE_LENGTH_AXIS = 2  # past_key_values.* are [texts, heads, length, components of a head]
+
+
+def empty_cache(node, texts):
+    """No tokens of the past, for a decoder that was exported to go on from some."""
+    shape = [texts, *node.shape[1:]]
+    if len(shape) != 4 or node.type not in FLOATS:
+        raise ValueError(f"{node.name} is {node.type} {node.shape}; it takes 4 axes of floats")
+    shape[CACHE_LENGTH_AXIS] = 0
+    unknown = [size for size in shape if not isinstance(size, int)]
+    if unknown:
+        raise ValueError(f"{node.name} is {node.shape}: the graph does not say how large {unknown}")
+    return np.zeros(shape, FLOATS[node.type])
+
+
+def make_feed(nodes, ids, mask, type_ids):
+    """What an ONNX session's inputs take, for int64 arrays [texts, tokens] padded on the right."""
+    values = {"ids": ids, "mask": mask, "type_ids": type_ids}
+    values["positions"] = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+    feed = {}
+    for node in nodes:
+        if node.name.startswith("past_key_values."):
+            feed[node.name] = empty_cache(node, len(ids))
+        elif node.name not in INPUTS or node.type not in INTEGERS:
+            raise ValueError(
+                f"the graph wants {node.name} as {node.type}; known are integers named "
+                f"{', '.join(INPUTS)}, and past_key_values.*"
+            )
+        else:
+            feed[node.name] = values[INPUTS[node.name]].astype(INTEGERS[node.type])
+    return feed
 
 
 def with_onnxruntime(
@@ -158,6 +260,7 @@ def with_onnxruntime(
     texts,
     *,
     pooling,
+    dimensions=None,
     tokens_max=TOKENS_MAX_ASSUMED,
     normalize=True,
     threads=THREADS,
@@ -175,10 +278,6 @@ def with_onnxruntime(
     session = onnxruntime.InferenceSession(
         str(onnx_file), options, providers=["CPUExecutionProvider"]
     )
-    inputs = {node.name for node in session.get_inputs()}
-    known = {"input_ids", "attention_mask", "token_type_ids"}
-    if not inputs <= known:
-        raise ValueError(f"{onnx_file} wants {sorted(inputs - known)}; known are {sorted(known)}")
     output = next((node.name for node in session.get_outputs() if len(node.shape) == 3), None)
     if output is None:
         raise ValueError(f"{onnx_file} has no output of three axes to pool")
@@ -186,18 +285,17 @@ def with_onnxruntime(
     ids, vectors = [], []
     for text in texts:
         encoding = tokenizer.encode(text)
-        feed = {
-            "input_ids": encoding.ids,
-            "attention_mask": encoding.attention_mask,
-            "token_type_ids": encoding.type_ids,
-        }
-        feed = {name: np.array([feed[name]], dtype=np.int64) for name in inputs}
-        vector = pool(session.run([output], feed)[0][0], pooling)
+        if not encoding.ids:
+            raise ValueError(f"the text {text[:80]!r} has no tokens")
+        arrays = np.array([[encoding.ids], [encoding.attention_mask], [encoding.type_ids]])
+        feed = make_feed(session.get_inputs(), *arrays)
+        vector = POOLINGS[pooling](session.run([output], feed)[0][0])
         if normalize:
             vector /= np.linalg.norm(vector)
         ids.append(encoding.ids)
         vectors.append(vector.astype(np.float32))
-    return ids, np.stack(vectors)
+    vectors = np.stack(vectors)
+    return ids, vectors if dimensions is None else cut(vectors, dimensions, normalize)
 
 
 def offsets_of(parts):
@@ -249,9 +347,18 @@ def parse_arguments(arguments):
         f"(with --model: what the model says; with --onnx: {TOKENS_MAX_ASSUMED})",
     )
     parser.add_argument("--threads", type=int, default=THREADS, metavar="N", help=f"({THREADS})")
+    parser.add_argument(
+        "--dimensions", type=int, metavar="N", help="cut the vectors to their first N components"
+    )
     parser.add_argument("--role", choices=("query", "document"), help="only with --model")
     parser.add_argument("--prompt-name", metavar="NAME", help="only with --model")
-    parser.add_argument("--pooling", choices=("cls", "mean"), help="only with --onnx")
+    parser.add_argument(
+        "--instruction",
+        metavar="TEXT",
+        help="takes the place of the task in the model's query prompt, "
+        '"Instruct: {task}\\nQuery:"; only with --model',
+    )
+    parser.add_argument("--pooling", choices=tuple(POOLINGS), help="only with --onnx")
     parser.add_argument(
         "--tokenizer",
         metavar="FILE",
@@ -260,12 +367,17 @@ def parse_arguments(arguments):
     options = parser.parse_args(arguments)
     if options.onnx and not options.pooling:
         parser.error("--onnx needs --pooling")
-    if options.onnx and (options.role or options.prompt_name):
-        parser.error("--role and --prompt-name go with --model only")
+    instructed = options.instruction is not None
+    if options.onnx and (options.role or options.prompt_name or instructed):
+        parser.error("--role, --prompt-name and --instruction go with --model only")
     if options.model and (options.pooling or options.tokenizer):
         parser.error("--pooling and --tokenizer go with --onnx only")
     if options.role and options.prompt_name:
         parser.error("give one of --role and --prompt-name")
+    if instructed and (options.prompt_name or options.role == "document"):
+        parser.error("an instruction goes with queries only, and takes the place of --prompt-name")
+    if options.dimensions is not None and options.dimensions < 1:
+        parser.error(f"--dimensions is {options.dimensions}; it takes at least 1")
     return options
 
 
@@ -283,6 +395,7 @@ def make(options):
         "normalize": not options.no_normalize,
         "tokens_max": options.tokens_max,
         "threads": options.threads,
+        "dimensions": options.dimensions,
     }
     if options.onnx:
         settings["pooling"] = options.pooling
@@ -293,6 +406,7 @@ def make(options):
     else:
         settings["role"] = options.role
         settings["prompt_name"] = options.prompt_name
+        settings["instruction"] = options.instruction
         ids, vectors = with_sentence_transformers(options.model, texts, **settings)
         model_sha256 = hash_model(options.model)
     write(options.output, texts, ids, vectors, model_sha256=model_sha256, settings=settings)
