@@ -332,10 +332,19 @@ Edge FusedTarget::by_pieces(const Edge& x, const Layer& layer) {
   const std::string nothing =
       empty({counts_.batch, list(piece_.key_value_heads), list(0), list(piece_.head_size)});
   const std::string no_result = empty({counts_.batch, list(0), list(width)});
+  const std::string keys = name + "_keys";
+  const std::string values = name + "_values";
   if (status_) {
     file_.loop(std::array<std::string, 5>{counts_.pieces, "", nothing, nothing, no_result},
-               std::array{name + "_key", name + "_value", name});
+               std::array{keys, values, name});
   }
+  // ONNX Runtime keeps an output that nobody reads until the run ends: at 32,768 tokens that would
+  // be gigabytes of keys and values. So the next loop reads from them how long the texts are.
+  const auto length_of = [&](const std::string& tensor) {
+    return node("Shape", {tensor}, {}, {{"start", std::int64_t{2}}, {"end", std::int64_t{3}}});
+  };
+  const std::string both = node("Min", {length_of(keys), length_of(values)});
+  counts_.length = node("Squeeze", {both, list(0)});
   return {name, result.width, {}};
 }
 
