@@ -10,10 +10,9 @@
 
 namespace textvec {
 
-Result<std::vector<ProviderPlacement>> compile_to_folder(std::string_view model,
-                                                         std::string_view target,
-                                                         Precision precision,
-                                                         const std::filesystem::path& folder) {
+Result<std::vector<ProviderPlacement>> compile_to_folder(
+    std::string_view model, std::string_view target, Precision precision,
+    const std::filesystem::path& folder, const graph::OnnxFile::Progress& progress) {
   if (target != "fused" && target != "static") {
     return Error{ErrorCode::InvalidArgument,
                  "target \"" + std::string(target) + "\"; it takes fused or static"};
@@ -30,7 +29,7 @@ Result<std::vector<ProviderPlacement>> compile_to_folder(std::string_view model,
   if (!weights) return weights.error();
   auto graph = graph::compile_to(files->spec, *weights,
                                  target == "fused" ? graph::Target::Fused : graph::Target::Static,
-                                 precision, folder, {});
+                                 precision, folder, progress);
   if (!graph) return graph.error();
   const auto session = runtime::open_session(std::move(*graph), {});
   if (!session) return session.error();

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "graph/onnx_file.h"
 #include "textvec/embeddings.h"
 #include "textvec/options.h"
 #include "textvec/result.h"
@@ -17,6 +18,7 @@ namespace textvec {
 Result<std::vector<ProviderPlacement>> compile_to_folder(std::string_view model,
                                                          std::string_view target,
                                                          Precision precision,
-                                                         const std::filesystem::path& folder);
+                                                         const std::filesystem::path& folder,
+                                                         const graph::OnnxFile::Progress& progress);
 
 }  // namespace textvec

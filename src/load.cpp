@@ -112,7 +112,7 @@ Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& 
     options.log(cache_folder.error().message + "; the graph is built in memory");
   }
   return graph::compile(files.spec, *weights, graph::Target::Fused, options.precision,
-                        cache_folder ? *cache_folder : fs::path(), options.log);
+                        cache_folder ? *cache_folder : fs::path(), options.log, options.progress);
 }
 
 Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {

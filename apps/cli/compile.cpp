@@ -4,6 +4,7 @@
 #include "compile_command.h"
 #include "exit_code.h"
 #include "output_file.h"
+#include "progress.h"
 #include "shape.h"
 #include "table.h"
 
@@ -27,8 +28,8 @@ int run_compile(const CompileCommand& command) {
   if (const auto checked = check_buckets(command); !checked) return fail(checked.error());
   ModelOptions model;
   model.model = command.model;
-  const auto placement =
-      compile_to_folder(model_name(model), command.target, command.precision, command.output);
+  const auto placement = compile_to_folder(model_name(model), command.target, command.precision,
+                                           command.output, compiling_bar());
   if (!placement) return fail(placement.error());
   Table table;
   table.row("folder", command.output);

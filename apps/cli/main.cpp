@@ -19,6 +19,7 @@
 #include "exit_code.h"
 #include "hub/locate.h"
 #include "output_file.h"
+#include "progress.h"
 #include "textvec/embeddings.h"
 #include "textvec/version.h"
 
@@ -142,6 +143,7 @@ void add_loading(CLI::App& app, ModelOptions& options) {
   LoadOptions& load = options.load;
   load.text_bytes_max = kTextBytesMax;
   load.log = [](std::string_view line) { say(line); };
+  load.progress = compiling_bar();
   add_choice(
       app, "--pooling", load.pooling,
       named({Pooling::Cls, Pooling::Mean, Pooling::LastToken, Pooling::Max, Pooling::MeanSqrtLen}),

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace textvec::cli {
 namespace {
@@ -45,6 +47,11 @@ std::string bar(double share, double share_timed, double seconds) {
   return text;
 }
 
+void draw(const std::string& line) {
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());  // back to the line's begin, erase it
+  std::fflush(stderr);
+}
+
 }  // namespace
 
 Progress::Progress(std::uint64_t bytes_total) : bytes_total_(bytes_total), wanted_(can_draw()) {}
@@ -66,17 +73,36 @@ void Progress::update(std::size_t texts_done, std::uint64_t bytes_done) {
                share_of(bytes_done - bytes_begin_, bytes_total_ - bytes_begin_), seconds) +
            ", " + line;
   }
-  std::fprintf(stderr, "\r\033[K%s", line.c_str());  // back to the line's begin, erase it
-  std::fflush(stderr);
+  draw(line);
   drawn_at_ = now;
   drawn_ = true;
 }
 
 void Progress::clear() {
   if (!drawn_) return;
-  std::fputs("\r\033[K", stderr);
-  std::fflush(stderr);
+  draw("");
   drawn_ = false;
+}
+
+std::function<void(std::uint64_t, std::uint64_t)> compiling_bar() {
+  if (!can_draw()) return {};
+  using Clock = std::chrono::steady_clock;
+  return [begin = Clock::time_point(), drawn_at = Clock::time_point(), drawn = false](
+             std::uint64_t done, std::uint64_t total) mutable {
+    const auto now = Clock::now();
+    if (begin == Clock::time_point()) begin = now;
+    if (done >= total) {
+      if (std::exchange(drawn, false)) draw("");
+      return;
+    }
+    if (now - drawn_at < kEvery) return;
+    const double seconds = std::chrono::duration<double>(now - begin).count();
+    const double share = share_of(done, total);
+    draw(bar(share, share, seconds) + ", compiling, " + std::to_string(done >> 20) + " of " +
+         std::to_string(total >> 20) + " MiB");
+    drawn_at = now;
+    drawn = true;
+  };
 }
 
 }  // namespace textvec::cli

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
+#include <functional>
 
 namespace textvec::cli {
 
@@ -32,5 +32,8 @@ class Progress {
   Clock::time_point drawn_at_{};
   bool drawn_ = false;
 };
+
+// For LoadOptions::progress: a bar while a model is compiled.
+std::function<void(std::uint64_t, std::uint64_t)> compiling_bar();
 
 }  // namespace textvec::cli

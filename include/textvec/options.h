@@ -56,6 +56,9 @@ struct LoadOptions {
   std::string cache_folder{};
   // Receives one line per event of loading. May be called from any thread; empty: silence.
   std::function<void(std::string_view)> log{};
+  // Receives (bytes done, bytes in all) while a model is compiled, some times a second: billions of
+  // weights take a while the first time. From the loading thread; empty: silence.
+  std::function<void(std::uint64_t, std::uint64_t)> progress{};
 };
 
 struct EmbedOptions {

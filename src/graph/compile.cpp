@@ -1,7 +1,6 @@
 // In: ModelSpec + Weights. Out: an ONNX file of our own making. See compile.h.
 #include "graph/compile.h"
 
-#include <chrono>
 #include <sstream>
 #include <system_error>
 
@@ -76,30 +75,19 @@ Result<std::string> cache_key(const model::ModelSpec& spec, const model::Weights
   return hash.finish();
 }
 
-// Says how far the conversion is, about once a second: a big model takes a while the first time.
-OnnxFile::Progress progress_to(const Log& log) {
-  if (!log) return {};
-  return [log, last = std::chrono::steady_clock::now()](std::uint64_t done,
-                                                        std::uint64_t total) mutable {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last < std::chrono::seconds(1)) return;
-    last = now;
-    log("compiling: " + std::to_string(done >> 20) + " of " + std::to_string(total >> 20) + " MiB");
-  };
-}
-
 }  // namespace
 
 Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& weights,
                           Target target, Precision precision,
-                          const std::filesystem::path& cache_folder, const Log& log) {
+                          const std::filesystem::path& cache_folder, const Log& log,
+                          const OnnxFile::Progress& progress) {
   if (const auto possible = check_request(spec, target, precision); !possible) {
     return possible.error();
   }
   if (cache_folder.empty()) {
     const auto file = build(spec, weights);
     if (!file) return file.error();
-    return file->build_in_memory(progress_to(log));
+    return file->build_in_memory(progress);
   }
   const GraphCache cache(cache_folder);
   const auto key = cache_key(spec, weights, cache);
@@ -113,7 +101,7 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
   if (!file) return file.error();
   if (log) log("compiling " + spec.name + " for target fused, f32");
   auto stored = cache.store(*key, [&](const std::filesystem::path& folder) -> Result<WrittenFiles> {
-    auto written = file->write(folder, progress_to(log));
+    auto written = file->write(folder, progress);
     // The key stands for what the paths name now, which must be what was read.
     if (const auto unchanged = weights.check_unchanged(); !unchanged) return unchanged.error();
     return written;
@@ -126,12 +114,13 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
   // The weights', and not the cache's fault.
   if (stored.error().code == ErrorCode::BadModel) return stored.error();
   if (log) log(stored.error().message + "; the graph is built in memory");
-  return file->build_in_memory(progress_to(log));
+  return file->build_in_memory(progress);
 }
 
 Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights& weights,
                              Target target, Precision precision,
-                             const std::filesystem::path& folder, const Log& log) {
+                             const std::filesystem::path& folder,
+                             const OnnxFile::Progress& progress) {
   if (const auto possible = check_request(spec, target, precision); !possible) {
     return possible.error();
   }
@@ -145,7 +134,7 @@ Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights&
   // Removed, not overwritten: somebody may have the old files mapped.
   std::filesystem::remove(folder / kModelName, error);
   std::filesystem::remove(folder / kDataName, error);
-  const auto written = file->write(folder, progress_to(log));
+  const auto written = file->write(folder, progress);
   if (!written) {
     std::filesystem::remove(folder / kModelName, error);
     std::filesystem::remove(folder / kDataName, error);

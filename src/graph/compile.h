@@ -27,11 +27,13 @@ using Log = std::function<void(std::string_view)>;
 // (architecture, target or precision), Internal.
 Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& weights,
                           Target target, Precision precision,
-                          const std::filesystem::path& cache_folder, const Log& log);
+                          const std::filesystem::path& cache_folder, const Log& log,
+                          const OnnxFile::Progress& progress = {});
 
 // The same into `folder`, which is made if need be; an older model there is replaced.
 Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights& weights,
                              Target target, Precision precision,
-                             const std::filesystem::path& folder, const Log& log);
+                             const std::filesystem::path& folder,
+                             const OnnxFile::Progress& progress = {});
 
 }  // namespace textvec::graph

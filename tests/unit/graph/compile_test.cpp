@@ -72,7 +72,7 @@ class Compile : public ::testing::Test {
   Result<OnnxModel> run_to(const fs::path& folder, Target target = Target::Fused,
                            Precision precision = Precision::F32) {
     return with_model(model_, [&](const auto& spec, const auto& weights) {
-      return compile_to(spec, weights, target, precision, folder, log());
+      return compile_to(spec, weights, target, precision, folder);
     });
   }
   template <class Function>
