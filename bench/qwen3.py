@@ -5,10 +5,10 @@
 
 Makes the model, its plain export and the compiled graphs in WORK (8 GB in all) when they are not
 there. First 20 texts go through textvec and through transformers in float32: with f32 no component
-may differ by more than 5e-6, else the exit code is 1. Then rounds alternate between `textvec bench`,
-for each precision, and Python's onnxruntime on the plain torch.onnx export, two threads each, warm.
-Beside the times stands the least that reading every weight once takes: their bytes through the memory
-bandwidth measured here.
+may differ by more than 5e-6, else the exit code is 1. Then rounds alternate between
+`textvec bench`, for each precision, and Python's onnxruntime on the plain torch.onnx export, two
+threads each, warm. Beside the times stands the least that reading every weight once takes: their
+bytes through the memory bandwidth measured here.
 
 usage: python bench/qwen3.py --work FOLDER [--rounds N] [--json FILE]
 with the Python that scripts/setup --tests made; TEXTVEC_BINARY names another binary.

@@ -1,6 +1,6 @@
-# Goal: the ids of 20,000 lines in more than 12 scripts are those of Python's tokenizer, with Qwen3's
-# own vocabulary. Method: tests/data/texts/sources.txt names the lines; the model around the tokenizer
-# is tiny, because only its ids count.
+# Goal: the ids of 20,000 lines in more than 12 scripts are those of Python's tokenizer, with
+# Qwen3's own vocabulary. Method: tests/data/texts/sources.txt names the lines; the model around the
+# tokenizer is tiny, because only its ids count.
 import dataclasses
 import functools
 import gzip
@@ -8,11 +8,10 @@ import random
 import sys
 import unicodedata
 
+import make_qwen3
 import numpy as np
 import parity
 import pytest
-
-import make_qwen3
 
 SOURCES = parity.ROOT / "tests" / "data" / "texts" / "sources.txt"
 LINES_MIN = 20_000
@@ -92,8 +91,8 @@ def lines_holding(script, lines):
 
 
 def sources_here():
-    known = [source for source in read_sources()]
-    return [source for source in known if source.kind != "manpages" or sys.platform != "darwin"]
+    missing = {"manpages"} if sys.platform == "darwin" else set()
+    return [source for source in read_sources() if source.kind not in missing]
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def tensors():
 
 
 def write_tiny_qwen3(folder):
-    """A sentence-transformers folder: last token, a prompt for queries, 64 tokens, 32 components."""
+    """Of sentence-transformers: last token, a prompt for queries, 64 tokens, 32 components."""
     folder = pathlib.Path(folder)
     write_json(
         folder / "config.json",
