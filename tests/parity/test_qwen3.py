@@ -33,7 +33,7 @@ def load_transformer(folder):
 
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # of a head that nobody asked for
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # tiny tensors: two threads wait for each other
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     # "sdpa" keeps no scores of all tokens with all tokens, of which a long text has gigabytes.
     model = transformers.Qwen3Model.from_pretrained(
