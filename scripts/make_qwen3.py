@@ -59,7 +59,7 @@ def write_tokenizer(source, folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
-def write_modules(folder):
+def write_modules(folder, dimension):
     files = {
         "modules.json": [
             {"idx": index, "name": str(index), "path": path, "type": f"{package}.{kind}"}
@@ -69,7 +69,7 @@ def write_modules(folder):
             )
         ],
         "1_Pooling/config.json": {
-            "word_embedding_dimension": CONFIG["hidden_size"],
+            "word_embedding_dimension": dimension,
             "pooling_mode_cls_token": False,
             "pooling_mode_mean_tokens": False,
             "pooling_mode_max_tokens": False,
@@ -89,18 +89,21 @@ def write_modules(folder):
         (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def make_model(tokenizer, folder, *, dtype="float32", layers=None, seed=0):
+def make_model(tokenizer, folder, *, dtype="float32", layers=None, seed=0, sizes=None):
+    """`sizes` take the place of those in CONFIG."""
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    changed = {} if layers is None else {"num_hidden_layers": layers}
-    model = transformers.Qwen3Model(transformers.Qwen3Config(**(CONFIG | changed)))
+    config = CONFIG | (sizes or {})
+    if layers is not None:
+        config["num_hidden_layers"] = layers
+    model = transformers.Qwen3Model(transformers.Qwen3Config(**config))
     make_weights(model, seed)
     folder.mkdir(parents=True)
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     write_tokenizer(tokenizer, folder)
-    write_modules(folder)
+    write_modules(folder, config["hidden_size"])
 
 
 def main():

@@ -77,6 +77,11 @@ def glosses(count):
     return random.Random(0).sample(list(dict.fromkeys(everything)), count)
 
 
+def tiny_model_texts():
+    """The tokenizers of the tiny models are learnt from half of them."""
+    return glosses(40) + other_scripts()
+
+
 # --- textvec
 
 

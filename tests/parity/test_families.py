@@ -10,19 +10,10 @@ import pytest
 
 BY_NAME = {recipe.name: recipe for recipe in make_tiny_models.RECIPES}
 WITH_PROMPTS = [recipe.name for recipe in make_tiny_models.RECIPES if recipe.prompts]
-GLOSSES = 40
 
 
 def texts():
-    return parity.glosses(GLOSSES) + parity.other_scripts()
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    # Learnt from a part of the texts, so that the rest holds words and characters unknown to them.
-    make_tiny_models.make_models(texts()[::2], folder)
-    return folder
+    return parity.tiny_model_texts()
 
 
 @pytest.mark.parametrize("name", BY_NAME)
