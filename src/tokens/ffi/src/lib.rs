@@ -12,10 +12,6 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::replace::Replace;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Precompiled, Sequence};
-use tokenizers::processors::template::{
-    Template, TemplateProcessing, TemplateProcessingBuilderError,
-};
-use tokenizers::processors::{self, PostProcessorWrapper};
 use tokenizers::tokenizer::{Encoding, Token};
 use tokenizers::Tokenizer;
 
@@ -30,6 +26,7 @@ pub struct Loaded {
     tokenizer: Tokenizer,
     about: About,
     special_ids: Vec<u32>,
+    final_id: Option<u32>,
 }
 
 // C++ shares one Loaded between threads.
@@ -382,26 +379,15 @@ fn ends_with(tokenizer: &Tokenizer, id: u32) -> Result<bool, Failure> {
     Ok(around.get_special_tokens_mask().last() == Some(&1) && around.get_ids().last() == Some(&id))
 }
 
-/// The tokenizer with `token` behind every text; whether that had to be added.
-fn with_final_token(mut tokenizer: Tokenizer, token: &str) -> Result<(Tokenizer, bool), Failure> {
-    let Some(id) = tokenizer.token_to_id(token) else {
-        return Ok((tokenizer, false));
-    };
-    if ends_with(&tokenizer, id)? {
-        return Ok((tokenizer, false));
+/// The id to put behind every text because the template does not. Two templates one after the other
+/// are more than the crate can do, so encode() puts it there.
+fn missing_final_id(tokenizer: &Tokenizer, token: &[u8]) -> Result<Option<u32>, Failure> {
+    let token =
+        std::str::from_utf8(token).map_err(|error| Failure::new(Status::InvalidArgument, error))?;
+    match tokenizer.token_to_id(token) {
+        Some(id) if !ends_with(tokenizer, id)? => Ok(Some(id)),
+        _ => Ok(None),
     }
-    let failed = |error: TemplateProcessingBuilderError| Failure::new(Status::Failed, error);
-    let single = Template::try_from(vec!["$A".to_string(), token.to_string()])
-        .map_err(|error| Failure::new(Status::Failed, error))?;
-    let template = TemplateProcessing::builder()
-        .single(single)
-        .special_tokens(vec![(token.to_string(), id)])
-        .build()
-        .map_err(failed)?;
-    let own = tokenizer.get_post_processor().cloned();
-    let steps = own.into_iter().chain([PostProcessorWrapper::from(template)]).collect();
-    tokenizer.with_post_processor(Some(processors::sequence::Sequence::new(steps)));
-    Ok((tokenizer, true))
 }
 
 fn load(json: &[u8], lower_case: bool, final_token: &[u8]) -> Result<Loaded, Failure> {
@@ -417,16 +403,17 @@ fn load(json: &[u8], lower_case: bool, final_token: &[u8]) -> Result<Loaded, Fai
     if lower_case {
         tokenizer = with_lower_case(tokenizer)?;
     }
-    let final_token = std::str::from_utf8(final_token)
-        .map_err(|error| Failure::new(Status::InvalidArgument, error))?;
-    let (tokenizer, final_token_added) = with_final_token(tokenizer, final_token)?;
-    let about =
-        About { final_token_added: final_token_added.into(), ..describe(&tokenizer)? };
+    let final_id = missing_final_id(&tokenizer, final_token)?;
+    let mut about = describe(&tokenizer)?;
+    if final_id.is_some() {
+        about.trailing += 1;
+        about.final_token_added = 1;
+    }
     let added = tokenizer.get_added_tokens_decoder();
     let mut special_ids: Vec<u32> =
         added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
     special_ids.sort_unstable();
-    Ok(Loaded { tokenizer, about, special_ids })
+    Ok(Loaded { tokenizer, about, special_ids, final_id })
 }
 
 fn encode(loaded: &Loaded, text: &[u8], with_spans: bool) -> Result<Owned, Failure> {
@@ -440,7 +427,7 @@ fn encode(loaded: &Loaded, text: &[u8], with_spans: bool) -> Result<Owned, Failu
     } else {
         loaded.tokenizer.encode_fast(text, true)?
     };
-    let (ids, type_ids) = (encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec());
+    let (mut ids, mut type_ids) = (encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec());
     if ids.len() != type_ids.len() {
         let message = format!("{} ids came with {} type ids", ids.len(), type_ids.len());
         return Err(Failure::new(Status::Failed, message));
@@ -453,6 +440,13 @@ fn encode(loaded: &Loaded, text: &[u8], with_spans: bool) -> Result<Owned, Failu
         if spans.len() != ids.len() {
             let message = format!("{} ids came with {} offsets", ids.len(), spans.len());
             return Err(Failure::new(Status::Failed, message));
+        }
+    }
+    if let Some(id) = loaded.final_id {
+        ids.push(id);
+        type_ids.push(0);
+        if with_spans {
+            spans.push(Span { begin: text.len(), end: text.len() });
         }
     }
     Ok(Owned { ids, type_ids, spans, ..Owned::default() })
