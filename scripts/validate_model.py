@@ -234,14 +234,32 @@ def check_safetensors(path):
         raise Failed(f"{path}, {size} bytes, is truncated or damaged: {error}") from error
 
 
+def tensors_of_attribute(attribute):
+    yield from [attribute.t, *attribute.tensors]
+    for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
+        yield from [sparse.values, sparse.indices]
+    for inner in [attribute.g, *attribute.graphs]:
+        yield from tensors_of(inner)
+
+
 def tensors_of(graph):
     """Every tensor of an ONNX graph, those of its nodes and inner graphs too."""
     yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from [sparse.values, sparse.indices]
     for node in graph.node:
         for attribute in node.attribute:
-            yield from [attribute.t, *attribute.tensors]
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from tensors_of(inner)
+            yield from tensors_of_attribute(attribute)
+
+
+def tensors_of_model(model):
+    yield from tensors_of(model.graph)
+    for function in model.functions:
+        for attribute in function.attribute_proto:
+            yield from tensors_of_attribute(attribute)
+        for node in function.node:
+            for attribute in node.attribute:
+                yield from tensors_of_attribute(attribute)
 
 
 def read_graph(onnx_file):
@@ -254,7 +272,7 @@ def read_graph(onnx_file):
     except Exception as error:  # protobuf's own, whose name changes between its versions
         raise Failed(f"{onnx_file} is no ONNX file: {error}") from error
     ends = collections.Counter()
-    for tensor in tensors_of(model.graph):
+    for tensor in tensors_of_model(model):
         if onnx.external_data_helper.uses_external_data(tensor):
             entry = {pair.key: pair.value for pair in tensor.external_data}
             path = inside(onnx_file.parent, entry.get("location", ""), onnx_file)

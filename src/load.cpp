@@ -116,8 +116,9 @@ Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& 
 }
 
 Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
-  auto tokenizer = tokens::Tokenizer::load(files.folder / "tokenizer.json",
-                                           {files.spec.lower_case, files.spec.final_token});
+  tokens::Wishes wishes{files.spec.lower_case, {}};
+  if (files.spec.pooling == Pooling::LastToken) wishes.final_token = files.spec.final_token;
+  auto tokenizer = tokens::Tokenizer::load(files.folder / "tokenizer.json", wishes);
   if (!tokenizer) return tokenizer.error();
   const std::size_t rows = files.spec.transformer.vocabulary_size;
   if (rows != 0 && tokenizer->id_max() >= rows) {

@@ -99,9 +99,9 @@ Result<std::optional<std::string>> optional_string(const model::JsonReader& sett
 }
 
 Result<void> check_known(const NpzFile& file, const Json::Object& settings) {
-  // How many threads made the reference does not bind us.
-  constexpr std::string_view kKnown[] = {"normalize",   "tokens_max", "role",
-                                         "prompt_name", "pooling",    "threads"};
+  // How many threads made the reference does not bind us, and its vectors show their dimensions.
+  constexpr std::string_view kKnown[] = {"normalize", "tokens_max",  "role",    "prompt_name",
+                                         "pooling",   "instruction", "threads", "dimensions"};
   for (const auto& [key, value] : settings) {
     if (value.is(Json::Kind::Null) ||
         std::find(std::begin(kKnown), std::end(kKnown), key) != std::end(kKnown)) {
@@ -129,6 +129,7 @@ Result<ReferenceSettings> read_settings(const NpzFile& file, const Json& json) {
   }
   for (auto [key, value] : {std::pair{"role", &settings.role},
                             {"prompt_name", &settings.prompt_name},
+                            {"instruction", &settings.instruction},
                             {"pooling", &settings.pooling}}) {
     auto read = optional_string(reader, key);
     if (!read) return read.error();

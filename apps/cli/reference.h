@@ -21,7 +21,8 @@ struct ReferenceSettings {
   std::optional<std::size_t> tokens_max{};  // none: the model's own
   std::optional<std::string> role{};
   std::optional<std::string> prompt_name{};
-  std::optional<std::string> pooling{};  // of an ONNX file's, which has no prompts then
+  std::optional<std::string> instruction{};  // the task in the query prompt
+  std::optional<std::string> pooling{};      // of an ONNX file's, which has no prompts then
 };
 
 struct Reference {

@@ -34,10 +34,16 @@ Error not_honoured(const Reference& reference, const std::string& why) {
   return {ErrorCode::Unsupported, reference.file + ": " + why};
 }
 
+// The script takes sentence-transformers' names.
 Result<Pooling> pooling_named(const Reference& reference, const std::string& name) {
-  for (const Pooling pooling :
-       {Pooling::Cls, Pooling::Mean, Pooling::LastToken, Pooling::Max, Pooling::MeanSqrtLen}) {
-    if (name == to_string(pooling)) return pooling;
+  constexpr std::pair<std::string_view, Pooling> kNames[] = {
+      {"cls", Pooling::Cls},
+      {"mean", Pooling::Mean},
+      {"max", Pooling::Max},
+      {"lasttoken", Pooling::LastToken},
+      {"mean_sqrt_len_tokens", Pooling::MeanSqrtLen}};
+  for (const auto& [known, pooling] : kNames) {
+    if (name == known) return pooling;
   }
   return not_honoured(reference, "was pooled by \"" + name + "\", which textvec does not know");
 }
@@ -62,6 +68,7 @@ Result<EmbedOptions> embed_options(const VerifyCommand& command, const Reference
   const ReferenceSettings& settings = reference.settings;
   options.normalize = reference.normalized;
   options.prompt = settings.prompt_name;
+  options.instruction = settings.instruction;
   if (settings.role) {
     if (*settings.role != "query" && *settings.role != "document") {
       return not_honoured(reference, "was made with the role \"" + *settings.role +

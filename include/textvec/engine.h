@@ -48,7 +48,8 @@ class TEXTVEC_EXPORT Engine {
   // The same without waiting for the vectors: tokenises on the calling thread, queues, returns.
   // Owns its texts. Never waits for room: Overloaded when the queue is full; InvalidArgument when
   // the texts alone are more than LoadOptions::queue_texts_max. With TooLong::Chunk each window is
-  // a text to the queue; when nothing waits, up to 4,096 are taken whatever queue_texts_max says.
+  // a text to the queue; when nothing waits, 4,096 are taken whatever queue_texts_max says, and as
+  // many more as the last text makes.
   std::future<Result<Embeddings>> submit(std::vector<std::string> texts,
                                          EmbedOptions options = {}) const;
 

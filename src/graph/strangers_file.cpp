@@ -44,6 +44,7 @@ Result<onnx::ModelProto> read_model(const fs::path& file) {
   }
   if (bytes > kModelBytesMax) return too_large(file, bytes);
   std::ifstream stream(file, std::ios::binary);
+  if (!stream) return Error{ErrorCode::NotFound, "cannot open " + file.string()};
   onnx::ModelProto model;
   if (!model.ParseFromIstream(&stream)) {
     return bad_model(file.string() + " is no ONNX file, or damaged");
@@ -140,10 +141,22 @@ Result<void> for_each_tensor(onnx::GraphProto& graph, const Visit& visit) {
   return for_each_tensor_of_nodes(*graph.mutable_node(), visit);
 }
 
+// Attributes' default values, which ONNX has since 1.13; an older one does not know the field.
+template <class Function, class Visit>
+Result<void> for_each_tensor_of_defaults(Function& function, const Visit& visit) {
+  if constexpr (requires { function.mutable_attribute_proto(); }) {
+    for (auto& attribute : *function.mutable_attribute_proto()) {
+      if (auto done = for_each_tensor(attribute, visit); !done) return done;
+    }
+  }
+  return {};
+}
+
 template <class Visit>
 Result<void> for_each_tensor(onnx::ModelProto& model, const Visit& visit) {
   for (onnx::FunctionProto& function : *model.mutable_functions()) {
     if (auto done = for_each_tensor_of_nodes(*function.mutable_node(), visit); !done) return done;
+    if (auto done = for_each_tensor_of_defaults(function, visit); !done) return done;
   }
   return for_each_tensor(*model.mutable_graph(), visit);
 }
@@ -236,11 +249,30 @@ class ExternalData {
 };
 
 // ONNX Runtime takes no links out of the folder for a graph in memory, so that each location
-// becomes the real file's, counted from the root.
-void set_location(onnx::TensorProto& tensor, const fs::path& file) {
-  for (auto& entry : *tensor.mutable_external_data()) {
-    if (entry.key() == "location") entry.set_value(file.relative_path().string());
-  }
+// becomes the real file's, counted from the folder that holds them all and nothing that need not be
+// in reach.
+Result<fs::path> locate_from_common_folder(onnx::ModelProto& model, ExternalData& data) {
+  fs::path folder;
+  const auto found = for_each_tensor(model, [&](onnx::TensorProto& tensor) -> Result<void> {
+    const auto file = data.find(tensor);
+    if (!file) return file.error();
+    if (!*file) return {};
+    if (folder.empty()) folder = (*file)->parent_path();
+    while (!is_inside(**file, folder)) folder = folder.parent_path();
+    return {};
+  });
+  if (!found) return found.error();
+  const auto located = for_each_tensor(model, [&](onnx::TensorProto& tensor) -> Result<void> {
+    const auto file = data.find(tensor);
+    if (!file) return file.error();
+    if (!*file) return {};
+    for (auto& entry : *tensor.mutable_external_data()) {
+      if (entry.key() == "location") entry.set_value((*file)->lexically_relative(folder).string());
+    }
+    return {};
+  });
+  if (!located) return located.error();
+  return folder;
 }
 
 // --- Cutting
@@ -324,22 +356,26 @@ Result<OnnxModel> read_strangers_file(const fs::path& file, const ChooseOutput& 
   const auto outputs = read_outputs(graph);
   const bool cut = outputs && outputs->size() > 1;
   ExternalData data(file);
-  const auto located = for_each_tensor(*model, [&](onnx::TensorProto& tensor) -> Result<void> {
-    const auto found = data.find(tensor);
-    if (!found) return found.error();
-    if (cut && *found) set_location(tensor, **found);
-    return {};
-  });
-  if (!located) return located.error();
-  if (!cut) return out;
+  if (!cut) {
+    const auto inside = for_each_tensor(*model, [&](onnx::TensorProto& tensor) -> Result<void> {
+      const auto found = data.find(tensor);
+      return found ? Result<void>() : found.error();
+    });
+    if (!inside) return inside.error();
+    return out;
+  }
 
   const auto output = choose(*outputs);
   if (!output) return output.error();
   keep_output(graph, *output);
+  // What this version of ONNX does not know could name files that nobody looked at.
+  model->DiscardUnknownFields();
+  const auto folder = locate_from_common_folder(*model, data);
+  if (!folder) return folder.error();
   // Longer locations may have made it larger than the file was.
   if (model->ByteSizeLong() > kModelBytesMax) return too_large(file, model->ByteSizeLong());
   out.model = model->SerializeAsString();
-  out.data_folder = "/";
+  out.data_folder = folder->string();
   return out;
 }
 

@@ -155,6 +155,14 @@ Result<Rotary> read_rotary(const JsonReader& config, std::size_t head_size,
   if (given != nullptr && !given->is(Json::Kind::Object)) {
     return bad(config, std::string(key) + " is no object");
   }
+  if (given != nullptr) {
+    for (const auto& [name, value] : given->object()) {
+      if (!value.is(Json::Kind::Object)) continue;
+      return Error{ErrorCode::Unsupported, config.source() + ": " + key +
+                                               " differ from layer to layer; textvec computes one "
+                                               "for all"};
+    }
+  }
   const JsonReader scaling(given != nullptr ? *given : nothing,
                            given != nullptr ? config.source() + ": " + key : config.source());
   const JsonReader& theta_source = scaling.has("rope_theta") ? scaling : config;

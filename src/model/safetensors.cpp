@@ -299,6 +299,7 @@ class Weights::Mapping {
   Mapping& operator=(const Mapping&) = delete;
 
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
+  const fs::path& file() const { return file_; }
 
   Result<void> check_unchanged() const {
     struct stat now = {};
@@ -417,6 +418,16 @@ Result<void> Weights::check_unchanged() const {
   return {};
 }
 
+const fs::path& Weights::file_of(const Tensor& tensor) const {
+  for (const auto& mapping : mappings_) {
+    const auto bytes = mapping->bytes();
+    if (tensor.bytes.data() >= bytes.data() && tensor.bytes.data() < bytes.data() + bytes.size()) {
+      return mapping->file();
+    }
+  }
+  return files_.front();
+}
+
 Result<void> Weights::check_finite() const {
   constexpr std::size_t kStep = std::size_t{1} << 16;
   std::vector<float> values;
@@ -430,9 +441,9 @@ Result<void> Weights::check_finite() const {
                                       [](float value) { return !std::isfinite(value); });
       if (wrong == values.end()) continue;
       const auto index = begin + static_cast<std::size_t>(wrong - values.begin());
-      return bad(files_.front().string(), "tensor \"" + name + "\" holds " +
-                                              std::to_string(*wrong) + " at element " +
-                                              std::to_string(index));
+      return bad(file_of(tensor).string(), "tensor \"" + name + "\" holds " +
+                                               std::to_string(*wrong) + " at element " +
+                                               std::to_string(index));
     }
   }
   return {};

@@ -55,6 +55,7 @@ class Weights {
  private:
   class Mapping;
   Result<void> add_file(const std::filesystem::path& file);
+  const std::filesystem::path& file_of(const Tensor& tensor) const;
 
   std::vector<std::shared_ptr<const Mapping>> mappings_{};
   std::map<std::string, Tensor, std::less<>> tensors_{};

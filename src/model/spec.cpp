@@ -153,6 +153,7 @@ class SpecReader {
   Result<void> read_transformer(const JsonReader& reader, const Family& family);
   Result<void> read_encoder(const JsonReader& reader, const Family& family);
   Result<void> read_decoder(const JsonReader& reader);
+  Result<bool> attends_in_full(const JsonReader& reader) const;
   Result<void> check_decoder_variant(const JsonReader& reader) const;
   Result<void> read_heads();
   void assume_pooling();
@@ -176,8 +177,9 @@ class SpecReader {
   ModelSpec spec_{};
   std::vector<Module> modules_{};
   std::string transformer_path_{};  // relative, mostly empty
-  bool causal_ = false;             // config.json describes a causal language model
-  std::size_t pooled_ = 0;          // components of the vector so far; 0: unknown
+  bool has_prompts_file_ = false;
+  bool causal_ = false;     // config.json describes a causal language model
+  std::size_t pooled_ = 0;  // components of the vector so far; 0: unknown
 };
 
 // The object in `source`, a path relative to the folder; nullopt when there is no such file.
@@ -407,6 +409,29 @@ Result<void> SpecReader::read_decoder(const JsonReader& reader) {
   return check_decoder_variant(reader);
 }
 
+// As transformers' Qwen3Config: a window that config.json leaves out is one of 4,096 tokens, and
+// only layers from max_window_layers on have it.
+Result<bool> SpecReader::attends_in_full(const JsonReader& reader) const {
+  const std::size_t layers = spec_.transformer.layers;
+  if (const Json* types = reader.json().find("layer_types")) {
+    if (!types->is(Json::Kind::Array) || types->array().size() != layers) {
+      return bad(reader.source(),
+                 "layer_types is no list of " + std::to_string(layers) + " layers");
+    }
+    return std::all_of(types->array().begin(), types->array().end(), [](const Json& type) {
+      return type.is(Json::Kind::String) && type.string() == "full_attention";
+    });
+  }
+  const auto sliding = reader.boolean_or("use_sliding_window", false);
+  if (!sliding) return sliding.error();
+  const auto first = reader.size_or("max_window_layers", 28, 0, kLayersMax);
+  if (!first) return first.error();
+  const auto& keys = reader.json().object();
+  const auto window = keys.find("sliding_window");
+  const bool no_window = window != keys.end() && window->second.is(Json::Kind::Null);
+  return !*sliding || no_window || *first >= layers;
+}
+
 Result<void> SpecReader::check_decoder_variant(const JsonReader& reader) const {
   const auto activation = reader.string_or("hidden_act", "silu");
   if (!activation) return activation.error();
@@ -419,16 +444,9 @@ Result<void> SpecReader::check_decoder_variant(const JsonReader& reader) const {
   if (!*causal) {
     return unsupported(reader.source(), "is_causal is false; textvec computes causal decoders");
   }
-  const auto sliding = reader.boolean_or("use_sliding_window", false);
-  if (!sliding) return sliding.error();
-  bool full = !*sliding || !reader.has("sliding_window");
-  if (const Json* types = reader.json().find("layer_types")) {
-    if (!types->is(Json::Kind::Array)) return bad(reader.source(), "layer_types is no list");
-    full = std::all_of(types->array().begin(), types->array().end(), [](const Json& type) {
-      return type.is(Json::Kind::String) && type.string() == "full_attention";
-    });
-  }
-  if (full) return {};
+  const auto full = attends_in_full(reader);
+  if (!full) return full.error();
+  if (*full) return {};
   return unsupported(reader.source(),
                      "some layers do not attend to the whole text before them; textvec computes "
                      "\"full_attention\"");
@@ -695,6 +713,7 @@ Result<void> SpecReader::read_prompts() {
   const auto json = read_optional(source);
   if (!json) return json.error();
   if (!*json) return {};
+  has_prompts_file_ = true;
   const JsonReader reader(**json, source);
   if (const Json* prompts = (*json)->find("prompts")) {
     if (!prompts->is(Json::Kind::Object) || prompts->object().size() > kPromptsMax) {
@@ -739,9 +758,8 @@ Result<void> SpecReader::read_default_prompt(const JsonReader& reader) {
 // What Qwen3-Embedding's own files say, for folders that lack them, as exports often do: the prompt
 // of its config_sentence_transformers.json, and the token that its tokenizer.json puts last.
 void SpecReader::apply_qwen3_habits() {
-  if (spec_.pooling == Pooling::LastToken) spec_.final_token = "<|endoftext|>";
-  std::error_code error;
-  if (fs::exists(root_ / "config_sentence_transformers.json", error)) return;
+  spec_.final_token = "<|endoftext|>";
+  if (has_prompts_file_) return;
   spec_.prompts.emplace("query",
                         "Instruct: Given a web search query, retrieve relevant passages that "
                         "answer the query\nQuery:");
@@ -770,8 +788,12 @@ Result<ModelSpec> SpecReader::read() {
   // its own files.
   const bool saved = !modules_.empty();
   if (const auto done = saved ? read_limits() : read_tokenizer_limit(); !done) return done.error();
-  if (const auto done = saved ? read_prompts() : Result<void>(); !done) return done.error();
-  if (spec_.transformer.type == "qwen3") apply_qwen3_habits();
+  // Exports of Qwen3 come with its prompts and without modules.json.
+  const bool qwen3 = spec_.transformer.type == "qwen3";
+  if (saved || qwen3) {
+    if (const auto done = read_prompts(); !done) return done.error();
+  }
+  if (qwen3) apply_qwen3_habits();
   return std::move(spec_);
 }
 

@@ -62,7 +62,7 @@ struct ModelSpec {
   bool pool_prompt = true;       // false: prompt tokens are not pooled
   std::vector<DenseSpec> dense{};
   bool lower_case = false;  // sentence_bert_config.json do_lower_case
-  // The token that must end every text, because the model pools there; empty: whatever the
+  // The token that must end every text where its last token is pooled; empty: whatever the
   // tokenizer's template says.
   std::string final_token{};
   std::size_t tokens_max = 0;  // special tokens included; 0: nothing states a limit

@@ -120,10 +120,17 @@ std::vector<std::int64_t> position_ids(const batch::Batch& batch) {
   return ids;
 }
 
-HiddenStates to_hidden_states(Ort::Value value, const Signature& signature) {
+Result<HiddenStates> to_hidden_states(Ort::Value value, const Signature& signature) {
   HiddenStates states;
   const auto info = value.GetTensorTypeAndShapeInfo();
   const auto shape = info.GetShape();
+  // ONNX Runtime does not hold a graph to what it states.
+  const std::size_t rank = signature.pooled ? 2 : 3;
+  if (shape.size() != rank) {
+    return Error{ErrorCode::BadModel, "output \"" + signature.output + "\" has rank " +
+                                          std::to_string(shape.size()) + "; the graph states " +
+                                          std::to_string(rank)};
+  }
   states.rows = static_cast<std::size_t>(shape.front());
   states.width = static_cast<std::size_t>(shape.back());
   states.length = signature.pooled ? 1 : static_cast<std::size_t>(shape[1]);

@@ -304,16 +304,18 @@ def test_doctor_is_a_table_for_people(tiny, model, code):
 OPTIONS = {
     "embed": "input input-format field skip output format role prompt instruction too-long "
     "truncate-side chunk-tokens chunk-overlap dimensions no-normalize timeout model pooling precision "
-    "provider require-provider threads batch-tokens help",
+    "provider require-provider check-weights threads batch-tokens help",
     "tokenize": "input input-format field skip output role prompt instruction too-long "
     "truncate-side model help",
-    "info": "json model pooling precision provider require-provider threads batch-tokens help",
-    "compile": "target precision bucket output model help",
-    "doctor": "json model pooling precision provider require-provider threads batch-tokens help",
-    "verify": "reference tolerance dimensions json model pooling precision provider "
-    "require-provider threads batch-tokens help",
-    "bench": "shape repeat seconds json model pooling precision provider require-provider threads "
+    "info": "json model pooling precision provider require-provider check-weights threads "
     "batch-tokens help",
+    "compile": "target precision bucket output model help",
+    "doctor": "json model pooling precision provider require-provider check-weights threads "
+    "batch-tokens help",
+    "verify": "reference tolerance dimensions json model pooling precision provider "
+    "require-provider check-weights threads batch-tokens help",
+    "bench": "shape repeat seconds json model pooling precision provider require-provider "
+    "check-weights threads batch-tokens help",
 }
 
 

@@ -126,14 +126,33 @@ TEST_F(DecoderSpec, ChecksEverySizeAtItsLimits) {
 TEST_F(DecoderSpec, RefusesWhatWouldGiveOtherVectors) {
   expect_error({{"hidden_act", "\"gelu\""}}, ErrorCode::Unsupported, {"hidden_act is \"gelu\""});
   expect_error({{"is_causal", "false"}}, ErrorCode::Unsupported, {"is_causal is false"});
-  expect_error({{"use_sliding_window", "true"}, {"sliding_window", "32"}}, ErrorCode::Unsupported,
-               {"full_attention"});
   expect_error({{"layer_types", "[\"full_attention\",\"sliding_attention\"]"}},
                ErrorCode::Unsupported, {"full_attention"});
+  for (const char* types : {"[]", "[\"full_attention\"]", "7"}) {
+    expect_error({{"layer_types", types}}, ErrorCode::BadModel, {"layer_types", "2 layers"});
+  }
   write_config({{"use_sliding_window", "false"},
                 {"sliding_window", "32"},
                 {"layer_types", "[\"full_attention\",\"full_attention\"]"}});
   EXPECT_TRUE(read_good().known_architecture);
+}
+
+// transformers: layers from max_window_layers (28) on look back sliding_window (4,096) tokens.
+TEST_F(DecoderSpec, AWindowCountsOnlyWhereALayerHasIt) {
+  for (const char* layers : {"1", "2", "3"}) {
+    for (const char* window : {"", "32", "null"}) {
+      SCOPED_TRACE(std::string(layers) + " " + window);
+      const Keys changes{{"use_sliding_window", "true"},
+                         {"sliding_window", window},
+                         {"max_window_layers", layers}};
+      if (std::string(layers) == "1" && std::string(window) != "null") {
+        expect_error(changes, ErrorCode::Unsupported, {"full_attention"});
+      } else {
+        write_config(changes);
+        EXPECT_TRUE(read_good().known_architecture);
+      }
+    }
+  }
 }
 
 TEST_F(DecoderSpec, BothSpellingsOfRotaryPositionsAreTheSame) {
@@ -176,6 +195,8 @@ TEST_F(DecoderSpec, RefusesRotaryPositionsThatItDoesNotCompute) {
   expect_error({{"rope_scaling", R"({"type":"yarn","factor":0.5})"}}, ErrorCode::BadModel,
                {"factor is 0.5"});
   expect_error({{"rope_scaling", "7"}}, ErrorCode::BadModel, {"rope_scaling is no object"});
+  expect_error({{"rope_parameters", R"({"full_attention":{"rope_theta":1000000}})"}},
+               ErrorCode::Unsupported, {"rope_parameters", "layer to layer"});
   expect_error({{"rope_theta", "1"}}, ErrorCode::BadModel, {"rope_theta is 1.0"});
   expect_error({{"rope_theta", "\"x\""}}, ErrorCode::BadModel, {"rope_theta"});
   expect_error({{"partial_rotary_factor", "0.5"}}, ErrorCode::Unsupported,
@@ -193,6 +214,11 @@ TEST_F(DecoderSpec, AnExportWithoutSentenceTransformersFilesIsAnEmbeddingModel) 
   EXPECT_EQ(spec.notes.size(), 2U);
 }
 
+TEST_F(DecoderSpec, AnExportsOwnPromptsAreRead) {
+  write("config_sentence_transformers.json", R"({"prompts":{"query":"Instruct: x\nQuery:"}})");
+  EXPECT_EQ(read_good().prompts.at("query"), "Instruct: x\nQuery:");
+}
+
 TEST_F(DecoderSpec, ItsOwnFilesComeFirst) {
   write("modules.json", R"([{"path":"","type":"sentence_transformers.models.Transformer"},)"
                         R"({"path":"1_Pooling","type":"sentence_transformers.models.Pooling"}])");
@@ -201,7 +227,6 @@ TEST_F(DecoderSpec, ItsOwnFilesComeFirst) {
   write("config_sentence_transformers.json", R"({"prompts":{"document":""}})");
   const ModelSpec spec = read_good();
   EXPECT_EQ(spec.pooling, Pooling::Mean);
-  EXPECT_EQ(spec.final_token, "");
   EXPECT_EQ(spec.prompts, (std::map<std::string, std::string>{{"document", ""}}));
 }
 
