@@ -297,7 +297,7 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement in a round")
     parser.add_argument("--shape", type=shape_of, default=(1, 12), metavar="TEXTSxTOKENS")
     parser.add_argument(
-        "--precision", nargs="+", default=["f32", "int8"], choices=tuple(BYTES_OF_WEIGHT)
+        "--precision", nargs="+", default=["f32"], choices=tuple(BYTES_OF_WEIGHT)
     )
     parser.add_argument("--json", metavar="FILE", help="also write everything there")
     return parser.parse_args()

@@ -42,9 +42,9 @@ Fill rotary_table(std::vector<float> frequencies, float scale, double (*function
   return [frequencies = std::move(frequencies), scale, function](std::size_t begin,
                                                                  std::span<float> out) {
     for (std::size_t i = 0; i < out.size(); ++i) {
-      const std::size_t cell = begin + i;
-      const auto position = static_cast<float>(cell / frequencies.size());
-      const float angle = position * frequencies[cell % frequencies.size()];
+      const std::size_t position = (begin + i) / frequencies.size();
+      const float frequency = frequencies[(begin + i) % frequencies.size()];
+      const float angle = static_cast<float>(position) * frequency;
       out[i] = static_cast<float>(function(static_cast<double>(angle))) * scale;
     }
   };

@@ -22,7 +22,7 @@ Error bad(const JsonReader& reader, const std::string& what) {
 
 Result<double> number_within(const JsonReader& reader, const char* key, double fallback, double min,
                              double max) {
-  const auto number = reader.number_or(key, fallback);
+  auto number = reader.number_or(key, fallback);
   if (!number || (*number >= min && *number <= max)) return number;
   return bad(reader, std::string(key) + " is " + std::to_string(*number) + "; it takes " +
                          std::to_string(min) + " to " + std::to_string(max));
@@ -131,7 +131,7 @@ Result<Rotary> yarn(const JsonReader& config, const JsonReader& scaling, double 
 Result<Rotary> linear(const JsonReader& scaling, double theta, std::size_t head_size) {
   const auto factor = scaling.number("factor");
   if (!factor) return factor.error();
-  if (!(*factor >= 1 && *factor <= kFactorMax)) {
+  if (*factor < 1 || *factor > kFactorMax) {
     return bad(scaling, "factor is " + std::to_string(*factor) + "; it takes 1 to " +
                             std::to_string(kFactorMax));
   }

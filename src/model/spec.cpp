@@ -65,12 +65,9 @@ constexpr SizeKey kDecoderSizes[] = {
     {"intermediate_size", &Transformer::intermediate_size, kIntermediateMax},
     {"max_position_embeddings", &Transformer::positions_max, kRotaryPositionsMax}};
 
-enum class Kind : std::uint8_t { Encoder, Decoder };
-
 // What config.json of one model_type means.
 struct Family {
   const char* type;
-  Kind kind;
   std::span<const SizeKey> sizes;
   const char* activation_key;
   std::size_t pad_token_id;  // where config.json leaves it out
@@ -78,16 +75,16 @@ struct Family {
   // positions from there in create_position_ids_from_input_ids.
   bool positions_after_padding;
   bool distilled;  // no token types, and a fixed epsilon
+  bool decoder;
 };
 
 constexpr Family kFamilies[] = {
-    {"bert", Kind::Encoder, kBertSizes, "hidden_act", 0, false, false},
-    // roberta by another name
-    {"camembert", Kind::Encoder, kBertSizes, "hidden_act", 1, true, false},
-    {"distilbert", Kind::Encoder, kDistilBertSizes, "activation", 0, false, true},
-    {"qwen3", Kind::Decoder, kDecoderSizes, "hidden_act", 0, false, false},
-    {"roberta", Kind::Encoder, kBertSizes, "hidden_act", 1, true, false},
-    {"xlm-roberta", Kind::Encoder, kBertSizes, "hidden_act", 1, true, false}};
+    {"bert", kBertSizes, "hidden_act", 0, false, false, false},
+    {"camembert", kBertSizes, "hidden_act", 1, true, false, false},  // roberta by another name
+    {"distilbert", kDistilBertSizes, "activation", 0, false, true, false},
+    {"qwen3", kDecoderSizes, "hidden_act", 0, false, false, true},
+    {"roberta", kBertSizes, "hidden_act", 1, true, false, false},
+    {"xlm-roberta", kBertSizes, "hidden_act", 1, true, false, false}};
 
 constexpr std::string_view kActivations[] = {"gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh",
                                              "relu"};
@@ -323,8 +320,7 @@ Result<void> SpecReader::read_transformer(const JsonReader& reader, const Family
       reader.size_or("pad_token_id", family.pad_token_id, 0, transformer.vocabulary_size - 1);
   if (!pad) return pad.error();
   transformer.pad_token_id = *pad;
-  const auto done =
-      family.kind == Kind::Decoder ? read_decoder(reader) : read_encoder(reader, family);
+  const auto done = family.decoder ? read_decoder(reader) : read_encoder(reader, family);
   spec_.known_architecture = done.has_value();
   return done;
 }
@@ -457,7 +453,7 @@ Result<void> SpecReader::check_decoder_variant(const JsonReader& reader) const {
 // which no published model of this kind was trained for.
 void SpecReader::assume_pooling() {
   const Family* family = find_family(spec_.transformer.type);
-  const bool decoder = family != nullptr && family->kind == Kind::Decoder;
+  const bool decoder = family != nullptr && family->decoder;
   spec_.pooling = causal_ || decoder ? Pooling::LastToken : Pooling::Mean;
   spec_.pooling_assumed = true;
   spec_.notes.push_back("no modules.json: " + std::string(to_string(spec_.pooling)) +
