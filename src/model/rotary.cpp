@@ -83,7 +83,6 @@ Result<YarnRange> read_yarn_range(const JsonReader& config, const JsonReader& sc
   // A value beside rope_parameters comes before the one in it, as in transformers.
   constexpr const char* kKey = "original_max_position_embeddings";
   const JsonReader& source = config.has(kKey) ? config : scaling;
-  YarnRange range;
   const auto positions =
       number_within(source, kKey, static_cast<double>(positions_max), 1, kThetaMax);
   if (!positions) return positions.error();
