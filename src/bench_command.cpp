@@ -5,12 +5,11 @@
 #include <chrono>
 #include <cstdint>
 #include <numeric>
-#include <span>
 #include <utility>
 
 #include "batch/batch.h"
 #include "load.h"
-#include "vectors/pooling.h"
+#include "model_vector.h"
 #include "vectors/vector.h"
 
 namespace textvec {
@@ -56,35 +55,15 @@ Result<std::size_t> count_tokens(const tokens::Tokenizer& tokenizer, const std::
   return encoding->ids.size();
 }
 
-// What the runtime gave must be what the pooling reads.
-Result<void> check_states(const runtime::HiddenStates& states, const batch::Batch& batch,
-                          const LoadedModel& model) {
-  const std::size_t length = model.session->info().pooled ? 1 : batch.length;
-  if (states.rows == batch.rows && states.length == length && states.width == model.width &&
-      states.values.size() == states.rows * states.length * states.width) {
-    return {};
-  }
-  return Error{ErrorCode::Internal, "the runtime gave " + std::to_string(states.values.size()) +
-                                        " values for a batch of " + std::to_string(batch.rows) +
-                                        " x " + std::to_string(batch.length) + " and width " +
-                                        std::to_string(model.width)};
-}
-
-// The worker's way from hidden states to vectors.
 Result<void> make_vectors(const runtime::HiddenStates& states, const batch::Batch& batch,
                           const LoadedModel& model) {
-  if (auto checked = check_states(states, batch, model); !checked) return checked;
+  const runtime::SessionInfo& session = model.session->info();
+  if (auto checked = check_states(states, batch, session, model.width); !checked) return checked;
   std::vector<float> finished(model.info.dimension);
   for (std::size_t row = 0; row < batch.rows; ++row) {
-    const std::span<const float> hidden = states.row(row);
-    std::vector<float> vector(states.width);
-    if (model.session->info().pooled) {
-      std::copy(hidden.begin(), hidden.end(), vector.begin());
-    } else {
-      vectors::pool(model.info.pooling, hidden, batch.pool_begins[row], batch.lengths[row], vector);
-    }
-    for (const vectors::Dense& dense : model.dense) vector = dense.apply(vector);
-    if (auto done = vectors::finish_vector(vector, true, finished); !done) return done;
+    const auto vector = model_vector(states, batch, row, session, model.info.pooling, model.dense);
+    if (!vector) return vector.error();
+    if (auto done = vectors::finish_vector(*vector, true, finished); !done) return done;
   }
   return {};
 }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -11,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "vectors/pooling.h"
+#include "model_vector.h"
 
 namespace textvec {
 namespace {
@@ -135,13 +134,15 @@ void Worker::run_batch(Items items) {
     return session_.run(batch, stop.token());
   });
   if (states) {
-    if (auto shape = check_shape(*states, batch); !shape) states = std::move(shape).error();
+    auto shape = check_states(*states, batch, session_.info(), settings_.width);
+    if (!shape) states = std::move(shape).error();
   }
 
   if (states) {
     for (std::size_t row = 0; row < items.size(); ++row) {
-      const auto vector =
-          guarded<std::vector<float>>([&] { return vector_of(*states, batch, row); });
+      const auto vector = guarded<std::vector<float>>([&] {
+        return model_vector(*states, batch, row, session_.info(), settings_.pooling, dense_);
+      });
       if (vector) {
         items[row].job->finish(items[row].text, std::span<const float>(*vector));
       } else {
@@ -156,41 +157,6 @@ void Worker::run_batch(Items items) {
     run_batch(Items(items.begin(), middle));
     run_batch(Items(middle, items.end()));
   }
-}
-
-Result<void> Worker::check_shape(const runtime::HiddenStates& states,
-                                 const batch::Batch& batch) const {
-  const std::size_t length = session_.info().pooled ? 1 : batch.length;
-  if (states.rows == batch.rows && states.length == length && states.width == settings_.width &&
-      states.values.size() == states.rows * states.length * states.width) {
-    return {};
-  }
-  return Error{ErrorCode::Internal,
-               "the runtime gave [" + std::to_string(states.rows) + ", " +
-                   std::to_string(states.length) + ", " + std::to_string(states.width) +
-                   "] for a batch of " + std::to_string(batch.rows) + " x " +
-                   std::to_string(batch.length) + " and width " + std::to_string(settings_.width)};
-}
-
-Result<std::vector<float>> Worker::vector_of(const runtime::HiddenStates& states,
-                                             const batch::Batch& batch, std::size_t row) const {
-  const std::span<const float> hidden = states.row(row);
-  std::vector<float> vector(states.width);
-  if (session_.info().pooled) {
-    std::copy(hidden.begin(), hidden.end(), vector.begin());
-  } else {
-    vectors::pool(settings_.pooling, hidden, batch.pool_begins[row], batch.lengths[row], vector);
-  }
-  // Any other vector that is not finite is found where it is finished; this one has a remedy.
-  if (session_.info().half && !std::all_of(vector.begin(), vector.end(),
-                                           [](float value) { return std::isfinite(value); })) {
-    return Error{
-        ErrorCode::NonFinite,
-        "the model's 16-bit file overflows for this text, and its vector is not finite; use "
-        "the fp32 file"};
-  }
-  for (const vectors::Dense& dense : dense_) vector = dense.apply(vector);
-  return vector;
 }
 
 }  // namespace textvec

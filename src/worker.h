@@ -43,9 +43,6 @@ class Worker {
   std::optional<Error> reason_to_drop(const batch::Item& item) const;
   void run_window(std::span<const batch::Item> window);
   void run_batch(Items items);
-  Result<void> check_shape(const runtime::HiddenStates& states, const batch::Batch& batch) const;
-  Result<std::vector<float>> vector_of(const runtime::HiddenStates& states,
-                                       const batch::Batch& batch, std::size_t row) const;
 
   batch::Queue& queue_;
   runtime::Session& session_;

@@ -32,13 +32,6 @@ constexpr FamilyNames kDistilBert{"transformer.layer.", ".attention.q_lin",   ".
 
 constexpr const char* kTokens = "embeddings.word_embeddings.weight";
 
-std::string find_prefix(const model::Weights& weights) {
-  for (const char* prefix : {"", "bert.", "roberta.", "distilbert.", "model.", "0.auto_model."}) {
-    if (weights.find(std::string(prefix) + kTokens) != nullptr) return prefix;
-  }
-  return "";  // the missing tensor is then reported under its plain name
-}
-
 NormNames norm(const std::string& base, double epsilon) {
   return {base + ".weight", base + ".bias", epsilon};
 }
@@ -67,7 +60,8 @@ EmbeddingNames embedding_names(const model::Transformer& transformer, const std:
 
 void build_bert(const model::Transformer& transformer, const model::Weights& weights,
                 Blocks& blocks) {
-  const std::string prefix = find_prefix(weights);
+  const std::string prefix = weights.prefix_of(
+      kTokens, {"", "bert.", "roberta.", "distilbert.", "model.", "0.auto_model."});
   const FamilyNames& family = transformer.type == "distilbert" ? kDistilBert : kBert;
   const std::size_t hidden = transformer.hidden_size;
   const std::size_t wide = transformer.intermediate_size;

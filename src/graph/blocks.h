@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <functional>
 #include <string>
-#include <vector>
 
+#include "model/rotary.h"
 #include "textvec/result.h"
 
 namespace textvec::graph {
@@ -23,7 +23,7 @@ struct Edge {
 // Names of tensors in the model's files.
 struct LinearNames {
   std::string weight{};  // [out_features, in_features]
-  std::string bias{};    // [out_features]
+  std::string bias{};    // [out_features]; empty: none
   std::size_t in_features = 0;
   std::size_t out_features = 0;
 };
@@ -41,9 +41,7 @@ struct CausalAttention {
   std::size_t head_size = 0;
   NormNames query_norm{};  // RMS norm of each head; weight [head_size]
   NormNames key_norm{};
-  // model::Rotary says what these mean.
-  std::vector<float> inverse_frequencies{};
-  float rotary_scale = 1;
+  model::Rotary rotary{};
   std::size_t positions_max = 0;
 };
 
@@ -67,8 +65,8 @@ class Blocks {
 
   // Token + position + type 0, normalised: [batch, length, hidden_size].
   virtual Edge embeddings(const EmbeddingNames& names) = 0;
-  virtual Edge linear(const Edge& x,
-                      const LinearNames& names) = 0;  // without a bias: its name empty
+  // weight * x + bias.
+  virtual Edge linear(const Edge& x, const LinearNames& names) = 0;
   // softmax(q k^T / sqrt(head size)) v over the tokens that are no padding, in both directions.
   virtual Edge attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) = 0;
   // LayerNorm(residual + x).

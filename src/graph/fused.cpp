@@ -54,6 +54,9 @@ Fill copied(const model::Tensor& tensor) {
   return [tensor](std::size_t begin, std::span<float> out) { tensor.copy_to(begin, out); };
 }
 
+// Another tensor of the same shape, with nothing pending.
+Edge like(const Edge& x, std::string name) { return {std::move(name), x.width, {}, x.one_token}; }
+
 }  // namespace
 
 FusedTarget::FusedTarget(const model::Weights& weights, std::int64_t piece_work)
@@ -112,15 +115,18 @@ std::string FusedTarget::list(std::int64_t value) {
   return name;
 }
 
+std::string FusedTarget::size_of(const std::string& tensor, std::int64_t axis) {
+  return node("Shape", {tensor}, {}, {{"start", axis}, {"end", axis + 1}});
+}
+
 std::string FusedTarget::settled(const Edge& x) {
   if (x.pending_bias.empty()) return x.name;
   return node("Add", {x.name, weight(x.pending_bias, {x.width})});
 }
 
 std::string FusedTarget::first_rows(const std::string& table) {
-  const std::string length =
-      node("Shape", {"input_ids"}, {}, {{"start", std::int64_t{1}}, {"end", std::int64_t{2}}});
-  return node("Slice", {table, list(0), length, list(0)});  // the last: its axis
+  // The last input is the axis.
+  return node("Slice", {table, list(0), size_of("input_ids", 1), list(0)});
 }
 
 // transformers' create_position_ids_from_input_ids: padding ids, wherever they stand, are not
@@ -171,7 +177,7 @@ Edge FusedTarget::linear(const Edge& x, const LinearNames& names) {
   if (const model::Tensor* tensor = find(names.weight, {names.out_features, names.in_features})) {
     file_.weight(names.weight, {names.in_features, names.out_features}, transposed(*tensor));
   }
-  return {node("MatMul", {input, names.weight}), names.out_features, names.bias};
+  return {node("MatMul", {input, names.weight}), names.out_features, names.bias, x.one_token};
 }
 
 Edge FusedTarget::attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) {
@@ -229,36 +235,25 @@ Edge FusedTarget::token_embeddings(const std::string& table, std::size_t vocabul
 }
 
 Edge FusedTarget::rms_norm(const Edge& x, const NormNames& names) {
-  Edge out = x;
-  out.pending_bias.clear();
-  out.name = node("SimplifiedLayerNormalization", {settled(x), weight(names.weight, {x.width})}, {},
-                  {{"axis", std::int64_t{-1}}, {"epsilon", static_cast<float>(names.epsilon)}});
-  return out;
+  return like(
+      x, node("SimplifiedLayerNormalization", {settled(x), weight(names.weight, {x.width})}, {},
+              {{"axis", std::int64_t{-1}}, {"epsilon", static_cast<float>(names.epsilon)}}));
 }
 
 Edge FusedTarget::add(const Edge& a, const Edge& b) {
-  Edge out = a;
-  out.pending_bias.clear();
-  out.name = node("Add", {settled(a), settled(b)});
-  return out;
+  return like(a, node("Add", {settled(a), settled(b)}));
 }
 
 Edge FusedTarget::gated(const Edge& gate, const Edge& up) {
-  Edge out = up;
-  out.pending_bias.clear();
   // QuickGelu is x * sigmoid(alpha * x), which is silu for 1.
   const std::string silu = node("QuickGelu", {settled(gate)}, kMicrosoft, {{"alpha", 1.0F}});
-  out.name = node("Mul", {silu, settled(up)});
-  return out;
+  return like(up, node("Mul", {silu, settled(up)}));
 }
 
 void FusedTarget::count_tokens(std::size_t width) {
   if (!counts_.length.empty()) return;
-  counts_.batch =
-      node("Shape", {"input_ids"}, {}, {{"start", std::int64_t{0}}, {"end", std::int64_t{1}}});
-  const std::string length =
-      node("Shape", {"input_ids"}, {}, {{"start", std::int64_t{1}}, {"end", std::int64_t{2}}});
-  counts_.length = node("Squeeze", {length, list(0)});
+  counts_.batch = size_of("input_ids", 0);
+  counts_.length = node("Squeeze", {size_of("input_ids", 1), list(0)});
   const std::string tokens =
       node("ReduceSum", {"attention_mask", list(1)}, {}, {{"keepdims", std::int64_t{0}}});
   counts_.last_token = node("Sub", {tokens, scalar(1)});
@@ -279,9 +274,8 @@ Edge FusedTarget::last_tokens(const Edge& x) {
   count_tokens(x.width);
   const std::string indices = node(
       "Unsqueeze", {node("Unsqueeze", {counts_.last_token, list(1)}), list(2)});  // [batch, 1, 1]
-  Edge out = x;
-  out.pending_bias.clear();
-  out.name = node("GatherND", {settled(x), indices}, {}, {{"batch_dims", std::int64_t{1}}});
+  Edge out =
+      like(x, node("GatherND", {settled(x), indices}, {}, {{"batch_dims", std::int64_t{1}}}));
   out.one_token = true;
   return out;
 }
@@ -340,10 +334,7 @@ Edge FusedTarget::by_pieces(const Edge& x, const Layer& layer) {
   }
   // ONNX Runtime keeps an output that nobody reads until the run ends: at 32,768 tokens that would
   // be gigabytes of keys and values. So the next loop reads from them how long the texts are.
-  const auto length_of = [&](const std::string& tensor) {
-    return node("Shape", {tensor}, {}, {{"start", std::int64_t{2}}, {"end", std::int64_t{3}}});
-  };
-  const std::string both = node("Min", {length_of(keys), length_of(values)});
+  const std::string both = node("Min", {size_of(keys, 2), size_of(values, 2)});
   counts_.length = node("Squeeze", {both, list(0)});
   return {name, result.width, {}};
 }
@@ -366,14 +357,12 @@ std::string FusedTarget::head_norm(const Edge& x, std::size_t heads, std::size_t
 
 void FusedTarget::rotary_tables(const CausalAttention& names) {
   if (!constants_.insert("rotary").second) return;
-  const std::size_t frequencies = names.inverse_frequencies.size();
-  const std::vector<std::size_t> shape{names.positions_max, frequencies};
+  const auto& [frequencies, scale] = names.rotary;
+  const std::vector<std::size_t> shape{names.positions_max, frequencies.size()};
   const auto cosine = [](double angle) { return std::cos(angle); };
   const auto sine = [](double angle) { return std::sin(angle); };
-  file_.weight("rotary_cosine", shape,
-               rotary_table(names.inverse_frequencies, names.rotary_scale, cosine));
-  file_.weight("rotary_sine", shape,
-               rotary_table(names.inverse_frequencies, names.rotary_scale, sine));
+  file_.weight("rotary_cosine", shape, rotary_table(frequencies, scale, cosine));
+  file_.weight("rotary_sine", shape, rotary_table(frequencies, scale, sine));
 }
 
 Edge FusedTarget::causal_attention(const Edge& q, const Edge& k, const Edge& v,

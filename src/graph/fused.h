@@ -60,6 +60,8 @@ class FusedTarget final : public Blocks {
   // One number as a constant of the graph; its name.
   std::string scalar(std::int64_t value);
   std::string list(std::int64_t value);
+  // The size of one of the tensor's axes: [1].
+  std::string size_of(const std::string& tensor, std::int64_t axis);
   // Counts of the batch that pieces and last tokens need, made once. `width` is a token's.
   void count_tokens(std::size_t width);
   // Each head's RMS norm, on [batch, length, heads * head_size].

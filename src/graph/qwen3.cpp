@@ -9,13 +9,6 @@ namespace {
 
 constexpr const char* kTokens = "embed_tokens.weight";
 
-std::string find_prefix(const model::Weights& weights) {
-  for (const char* prefix : {"", "model.", "0.auto_model."}) {
-    if (weights.find(std::string(prefix) + kTokens) != nullptr) return prefix;
-  }
-  return "";  // the missing tensor is then reported under its plain name
-}
-
 // One decoder layer: what it is called, and what it computes.
 class DecoderLayer {
  public:
@@ -37,8 +30,7 @@ class DecoderLayer {
     attention.head_size = head_size;
     attention.query_norm = norm("self_attn.q_norm");
     attention.key_norm = norm("self_attn.k_norm");
-    attention.inverse_frequencies = transformer_.rotary.inverse_frequencies;
-    attention.rotary_scale = transformer_.rotary.scale;
+    attention.rotary = transformer_.rotary;
     attention.positions_max = transformer_.positions_max;
     return blocks_.causal_attention(q, k, v, attention);
   }
@@ -81,7 +73,7 @@ class DecoderLayer {
 
 void build_qwen3(const model::Transformer& transformer, Pooling pooling,
                  const model::Weights& weights, Blocks& blocks) {
-  const std::string prefix = find_prefix(weights);
+  const std::string prefix = weights.prefix_of(kTokens, {"", "model.", "0.auto_model."});
   Edge x = blocks.token_embeddings(prefix + kTokens, transformer.vocabulary_size,
                                    transformer.hidden_size);
   for (std::size_t index = 0; index < transformer.layers; ++index) {

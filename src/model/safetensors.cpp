@@ -454,6 +454,14 @@ const Tensor* Weights::find(std::string_view name) const noexcept {
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
+std::string Weights::prefix_of(std::string_view name,
+                               std::initializer_list<std::string_view> prefixes) const {
+  for (const std::string_view prefix : prefixes) {
+    if (find(std::string(prefix).append(name)) != nullptr) return std::string(prefix);
+  }
+  return {};
+}
+
 Result<Tensor> Weights::get(std::string_view name, std::span<const std::size_t> shape) const {
   const Tensor* tensor = find(name);
   // Of shards the index: it says where the tensor should be.

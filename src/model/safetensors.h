@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <span>
@@ -41,6 +42,10 @@ class Weights {
 
   // nullptr when there is no such tensor.
   const Tensor* find(std::string_view name) const noexcept;
+  // The first of `prefixes` before which there is a tensor `name`; empty when none is, so that the
+  // missing tensor is reported under its plain name.
+  std::string prefix_of(std::string_view name,
+                        std::initializer_list<std::string_view> prefixes) const;
   // The tensor with exactly this shape. BadModel naming file, tensor, shape found and shape wanted;
   // Unsupported when its type is Other.
   Result<Tensor> get(std::string_view name, std::span<const std::size_t> shape) const;

@@ -47,6 +47,17 @@ def minilm():
     return existing(folder, "run scripts/setup")
 
 
+# The exports that scripts/setup --tests fetches, and how each is pooled.
+ONNX_MODELS = {
+    "all-minilm-l6-v2": "mean",
+    "bge-small-en-v1.5": "cls",
+    "e5-small-v2": "mean",
+    "all-minilm-l6-v2-q": "mean",
+    "bge-small-en-v1.5-q": "cls",
+    "e5-small-v2-q": "mean",
+}
+
+
 def onnx_model(name):
     folder = pathlib.Path(os.environ.get("TEXTVEC_TEST_MODELS", cache_folder() / "test-models"))
     return existing(folder / name, "run scripts/setup --tests, or set TEXTVEC_TEST_MODELS")

@@ -4,14 +4,7 @@
 import parity
 import pytest
 
-MODELS = {
-    "all-minilm-l6-v2": "mean",
-    "bge-small-en-v1.5": "cls",
-    "e5-small-v2": "mean",
-    "all-minilm-l6-v2-q": "mean",
-    "bge-small-en-v1.5-q": "cls",
-    "e5-small-v2-q": "mean",
-}
+MODELS = parity.ONNX_MODELS
 
 
 def texts():

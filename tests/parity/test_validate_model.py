@@ -29,14 +29,7 @@ TINY = (
     "xlm-roberta-sharded",
     "distilbert-lower-case",
 )
-EXPORTS = {
-    "all-minilm-l6-v2": "mean",
-    "bge-small-en-v1.5": "cls",
-    "e5-small-v2": "mean",
-    "all-minilm-l6-v2-q": "mean",
-    "bge-small-en-v1.5-q": "cls",
-    "e5-small-v2-q": "mean",
-}
+EXPORTS = parity.ONNX_MODELS
 BASE = "bert-last-token"
 WEIGHTS = "model.safetensors"
 SKIPPED_FOR_EXPORTS = ("weights", "semantic", "textvec", "dimensions", "reference")
