@@ -167,7 +167,7 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
   info.default_prompt = spec.default_prompt;
   info.similarity = spec.similarity;
   info.path = files.onnx_file.empty() ? GraphPath::Fused : GraphPath::AsIs;
-  info.precision = Precision::F32;
+  info.precision = options.precision == Precision::Auto ? Precision::F32 : options.precision;
   info.provider_wanted = options.provider;
   info.provider = session.provider;
   info.provider_note = session.provider_note;

@@ -16,7 +16,7 @@ namespace textvec::graph {
 namespace {
 
 // Raised by hand when the nodes or the layout that a target writes change between two versions.
-constexpr int kFormat = 2;
+constexpr int kFormat = 3;
 
 Result<void> check_request(const model::ModelSpec& spec, Target target, Precision precision) {
   if (!spec.known_architecture) {
@@ -26,15 +26,19 @@ Result<void> check_request(const model::ModelSpec& spec, Target target, Precisio
   if (target == Target::Static) {
     return Error{ErrorCode::Unsupported, "target static is not in this version; use fused"};
   }
-  if (precision != Precision::Auto && precision != Precision::F32) {
-    return Error{ErrorCode::Unsupported, "precision " + std::string(to_string(precision)) +
-                                             " is not in this version; use f32"};
+  if (precision == Precision::F16) {
+    return Error{ErrorCode::Unsupported, "precision f16 is not in this version; use f32 or int8"};
   }
   return {};
 }
 
-Result<OnnxFile> build(const model::ModelSpec& spec, const model::Weights& weights) {
-  FusedTarget target(weights);
+Precision chosen(Precision precision) {
+  return precision == Precision::Auto ? Precision::F32 : precision;
+}
+
+Result<OnnxFile> build(const model::ModelSpec& spec, const model::Weights& weights,
+                       FusedTarget::Linears linears) {
+  FusedTarget target(weights, linears);
   if (spec.transformer.type == "qwen3") {
     build_qwen3(spec.transformer, spec.pooling, weights, target);
   } else {
@@ -63,9 +67,10 @@ std::string describe(const model::ModelSpec& spec) {
 }
 
 Result<std::string> cache_key(const model::ModelSpec& spec, const model::Weights& weights,
-                              const GraphCache& cache) {
+                              Precision precision, const GraphCache& cache) {
   model::Sha256 hash;
-  hash.update("textvec " TEXTVEC_VERSION " format " + std::to_string(kFormat) + " fused f32\n");
+  hash.update("textvec " TEXTVEC_VERSION " format " + std::to_string(kFormat) + " fused " +
+              std::string(to_string(precision)) + "\n");
   hash.update(describe(spec));
   for (const auto& file : weights.files()) {
     const auto sha256 = cache.file_sha256(file);
@@ -84,22 +89,27 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
   if (const auto possible = check_request(spec, target, precision); !possible) {
     return possible.error();
   }
+  const Precision used = chosen(precision);
+  const auto linears =
+      used == Precision::Int8 ? FusedTarget::Linears::Int8 : FusedTarget::Linears::Exact;
   if (cache_folder.empty()) {
-    const auto file = build(spec, weights);
+    const auto file = build(spec, weights, linears);
     if (!file) return file.error();
     return file->build_in_memory(progress);
   }
   const GraphCache cache(cache_folder);
-  const auto key = cache_key(spec, weights, cache);
+  const auto key = cache_key(spec, weights, used, cache);
   if (!key) return key.error();
   if (auto found = cache.find(*key)) {
     OnnxModel model;
     model.file = std::move(*found);
     return model;
   }
-  const auto file = build(spec, weights);
+  const auto file = build(spec, weights, linears);
   if (!file) return file.error();
-  if (log) log("compiling " + spec.name + " for target fused, f32");
+  if (log) {
+    log("compiling " + spec.name + " for target fused, " + std::string(to_string(used)));
+  }
   auto stored = cache.store(*key, [&](const std::filesystem::path& folder) -> Result<WrittenFiles> {
     auto written = file->write(folder, progress);
     // The key stands for what the paths name now, which must be what was read.
@@ -129,7 +139,9 @@ Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights&
   if (error) {
     return Error{ErrorCode::Internal, "cannot make " + folder.string() + ": " + error.message()};
   }
-  const auto file = build(spec, weights);
+  const auto file = build(spec, weights,
+                          chosen(precision) == Precision::Int8 ? FusedTarget::Linears::Int8
+                                                               : FusedTarget::Linears::Standard);
   if (!file) return file.error();
   // Removed, not overwritten: somebody may have the old files mapped.
   std::filesystem::remove(folder / kModelName, error);

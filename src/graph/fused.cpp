@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "kernels/linear.h"
+
 namespace textvec::graph {
 namespace {
 
@@ -59,8 +61,8 @@ Edge like(const Edge& x, std::string name) { return {std::move(name), x.width, {
 
 }  // namespace
 
-FusedTarget::FusedTarget(const model::Weights& weights, std::int64_t piece_work)
-    : weights_(weights), piece_work_(piece_work), file_("textvec_fused") {
+FusedTarget::FusedTarget(const model::Weights& weights, Linears linears, std::int64_t piece_work)
+    : weights_(weights), linears_(linears), piece_work_(piece_work), file_("textvec_fused") {
   file_.input_int64("input_ids", {"batch", "length"});
   file_.input_int64("attention_mask", {"batch", "length"});
 }
@@ -175,9 +177,41 @@ Edge FusedTarget::embeddings(const EmbeddingNames& names) {
 Edge FusedTarget::linear(const Edge& x, const LinearNames& names) {
   const std::string input = settled(x);
   if (const model::Tensor* tensor = find(names.weight, {names.out_features, names.in_features})) {
+    if (linears_ != Linears::Standard) {
+      return {own_linear(input, *tensor, names), names.out_features, names.bias, x.one_token};
+    }
     file_.weight(names.weight, {names.in_features, names.out_features}, transposed(*tensor));
   }
   return {node("MatMul", {input, names.weight}), names.out_features, names.bias, x.one_token};
+}
+
+std::string FusedTarget::own_linear(const std::string& input, const model::Tensor& tensor,
+                                    const LinearNames& names) {
+  kernels::PackedShape shape{kernels::WeightType::F32, names.in_features, names.out_features};
+  if (linears_ == Linears::Int8) {
+    shape.type = kernels::WeightType::Int8;
+  } else if (tensor.type == model::DataType::BF16) {
+    shape.type = kernels::WeightType::BF16;
+  }
+  const std::size_t panel_elements = kernels::PackedShape::kPanelColumns * names.in_features;
+  file_.encoded_weight(
+      names.weight, shape.bytes(), names.in_features * names.out_features, panel_elements,
+      copied(tensor),
+      [shape, panel_elements](std::span<const float> values, std::vector<std::byte>& out) {
+        const std::size_t panels = (values.size() + panel_elements - 1) / panel_elements;
+        out.resize(panels * shape.panel_bytes());
+        auto rest = std::span<std::byte>(out);
+        while (!values.empty()) {
+          const std::size_t count = std::min(panel_elements, values.size());
+          kernels::pack_panel(shape, values.first(count), rest.first(shape.panel_bytes()));
+          values = values.subspan(count);
+          rest = rest.subspan(shape.panel_bytes());
+        }
+      });
+  return node("Linear", {input, names.weight}, kTextvec,
+              {{"weight_type", std::string(kernels::to_string(shape.type))},
+               {"in_features", static_cast<std::int64_t>(names.in_features)},
+               {"out_features", static_cast<std::int64_t>(names.out_features)}});
 }
 
 Edge FusedTarget::attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) {

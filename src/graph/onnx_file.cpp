@@ -32,6 +32,7 @@ struct Weight {
   std::size_t elements = 0;
   std::size_t row_elements = 1;
   Fill fill{};
+  Encode encode{};  // none: kept as they are
 };
 
 // A file being written, hashed on the way.
@@ -145,11 +146,22 @@ struct OnnxFile::State {
   std::vector<Weight> weights{};
   std::uint64_t data_bytes = 0;
 
+  // A model that has none of them names no domain that other programs do not know.
+  void use_own_operators() {
+    for (const auto& domain : model.opset_import()) {
+      if (domain.domain() == kTextvec) return;
+    }
+    auto* own = model.add_opset_import();
+    own->set_domain(std::string(kTextvec));
+    own->set_version(1);
+  }
+
   // Gives the external data to `sink` piece by piece, gaps included.
   template <class Sink>
   void write_data(const Sink& sink, const Progress& progress) const {
     std::uint64_t position = 0;
     std::vector<float> chunk;
+    std::vector<std::byte> encoded;
     for (const Weight& weight : weights) {
       const std::vector<std::byte> gap(weight.offset - position);
       sink(std::span<const std::byte>(gap));
@@ -159,7 +171,11 @@ struct OnnxFile::State {
       for (std::size_t begin = 0; begin < weight.elements; begin += step) {
         chunk.resize(std::min(step, weight.elements - begin));
         weight.fill(begin, chunk);
-        const auto bytes = std::as_bytes(std::span<const float>(chunk));
+        auto bytes = std::as_bytes(std::span<const float>(chunk));
+        if (weight.encode) {
+          weight.encode(chunk, encoded);
+          bytes = encoded;
+        }
         sink(bytes);
         position += bytes.size();
         if (progress) progress(position, data_bytes);
@@ -197,6 +213,7 @@ void OnnxFile::node(std::string_view operation, std::span<const std::string> inp
                     std::span<const Attribute> attributes) {
   auto* graph = state_->in_body ? &state_->body : state_->model.mutable_graph();
   auto* node = graph->add_node();
+  if (domain == kTextvec) state_->use_own_operators();
   node->set_op_type(std::string(operation));
   node->set_domain(std::string(domain));
   node->set_name(outputs.front());
@@ -231,24 +248,39 @@ void OnnxFile::loop(std::span<const std::string> inputs, std::span<const std::st
 
 void OnnxFile::weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill) {
   Weight weight;
-  weight.offset = aligned(state_->data_bytes);
   weight.elements = 1;
   for (const std::size_t size : shape) weight.elements *= size;
   weight.row_elements = shape.empty() ? 1 : shape.back();
   weight.fill = std::move(fill);
+  add_weight(name, shape, onnx::TensorProto::FLOAT, weight.elements * sizeof(float),
+             &weight.offset);
+  state_->weights.push_back(std::move(weight));
+}
 
+void OnnxFile::encoded_weight(const std::string& name, std::size_t bytes, std::size_t elements,
+                              std::size_t unit_elements, Fill fill, Encode encode) {
+  Weight weight;
+  weight.elements = elements;
+  weight.row_elements = unit_elements;
+  weight.fill = std::move(fill);
+  weight.encode = std::move(encode);
+  add_weight(name, {bytes}, onnx::TensorProto::UINT8, bytes, &weight.offset);
+  state_->weights.push_back(std::move(weight));
+}
+
+void OnnxFile::add_weight(const std::string& name, const std::vector<std::size_t>& shape,
+                          int element_type, std::uint64_t bytes, std::uint64_t* offset) {
+  *offset = aligned(state_->data_bytes);
   auto* tensor = state_->model.mutable_graph()->add_initializer();
   tensor->set_name(name);
-  tensor->set_data_type(onnx::TensorProto::FLOAT);
+  tensor->set_data_type(element_type);
   for (const std::size_t size : shape) tensor->add_dims(static_cast<std::int64_t>(size));
-  const std::uint64_t bytes = weight.elements * sizeof(float);
   tensor->set_data_location(onnx::TensorProto::EXTERNAL);
   set_external(tensor, "location", std::string(kDataName));
-  set_external(tensor, "offset", std::to_string(weight.offset));
+  set_external(tensor, "offset", std::to_string(*offset));
   set_external(tensor, "length", std::to_string(bytes));
 
-  state_->data_bytes = weight.offset + bytes;
-  state_->weights.push_back(std::move(weight));
+  state_->data_bytes = *offset + bytes;
 }
 
 void OnnxFile::constant(const std::string& name, std::span<const std::int64_t> values,

@@ -37,7 +37,11 @@ using Attribute = std::pair<std::string, AttributeValue>;
 // order, whole rows at a time.
 using Fill = std::function<void(std::size_t begin, std::span<float> out)>;
 
+// The bytes in which values are kept, in place of the values. Gets whole units of them.
+using Encode = std::function<void(std::span<const float> values, std::vector<std::byte>& out)>;
+
 inline constexpr std::string_view kMicrosoft = "com.microsoft";  // ONNX Runtime's own operators
+inline constexpr std::string_view kTextvec = "textvec";          // operators that only textvec has
 inline constexpr std::string_view kModelName = "model.onnx";
 inline constexpr std::string_view kDataName = "model.onnx.data";
 
@@ -77,6 +81,9 @@ class OnnxFile {
   void loop(std::span<const std::string> inputs, std::span<const std::string> outputs);
   // float32 tensor, kept outside the .onnx.
   void weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill);
+  // uint8 tensor of `bytes` that `encode` makes of `elements` values, also outside the .onnx.
+  void encoded_weight(const std::string& name, std::size_t bytes, std::size_t elements,
+                      std::size_t unit_elements, Fill fill, Encode encode);
   // Small int64 tensor inside the .onnx; an empty shape is a scalar.
   void constant(const std::string& name, std::span<const std::int64_t> values,
                 const std::vector<std::size_t>& shape);
@@ -93,6 +100,8 @@ class OnnxFile {
 
  private:
   struct State;
+  void add_weight(const std::string& name, const std::vector<std::size_t>& shape, int element_type,
+                  std::uint64_t bytes, std::uint64_t* offset);
   std::unique_ptr<State> state_;
 };
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "graph/strangers_file.h"
+#include "runtime/linear_operator.h"
 #include "runtime/providers.h"
 #include "runtime/session.h"
 #include "runtime/signature.h"
@@ -152,8 +153,10 @@ Result<HiddenStates> to_hidden_states(Ort::Value value, const Signature& signatu
 
 class OrtSession final : public Session {
  public:
-  OrtSession(graph::OnnxModel model, Ort::Session session, Signature signature, SessionInfo info)
+  OrtSession(graph::OnnxModel model, LinearOperator linear, Ort::Session session,
+             Signature signature, SessionInfo info)
       : model_(std::move(model)),
+        linear_(std::move(linear)),
         session_(std::move(session)),
         signature_(std::move(signature)),
         info_(std::move(info)) {}
@@ -194,6 +197,7 @@ class OrtSession final : public Session {
 
  private:
   graph::OnnxModel model_;  // its `data` is used in place when it is in memory
+  LinearOperator linear_;
   Ort::Session session_;
   Signature signature_;
   SessionInfo info_;
@@ -261,7 +265,10 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
   auto model = with_one_output(std::move(given), name);
   if (!model) return model.error();
   try {
-    Ort::Session session = make_session(*model, make_options(options));
+    LinearOperator linear(options.threads);
+    Ort::SessionOptions session_options = make_options(options);
+    linear.add_to(session_options);
+    Ort::Session session = make_session(*model, std::move(session_options));
     auto signature = read_signature(session);
     if (!signature) {
       return Error{signature.error().code, name + ": " + signature.error().message};
@@ -274,8 +281,9 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     info.provider = choice->provider;
     info.provider_note = choice->note;
     info.placement = read_placement(session);
-    return std::unique_ptr<Session>(std::make_unique<OrtSession>(
-        std::move(*model), std::move(session), std::move(*signature), std::move(info)));
+    return std::unique_ptr<Session>(
+        std::make_unique<OrtSession>(std::move(*model), std::move(linear), std::move(session),
+                                     std::move(*signature), std::move(info)));
   } catch (const Ort::Exception& exception) {
     const char* advice =
         model->half ? "; where it lacks 16-bit operators, the fp32 or the 8-bit file runs" : "";

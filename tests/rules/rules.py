@@ -11,7 +11,7 @@ import sys
 
 # The way of a text. A folder may include itself, model/ and the folders before it; the files
 # directly in src/ see all.
-LAYERS = ["hub", "model", "tokens", "batch", "graph", "runtime", "vectors"]
+LAYERS = ["hub", "model", "tokens", "batch", "kernels", "graph", "runtime", "vectors"]
 
 # What a program in apps/ may include of src/, beside include/textvec and its own files. What
 # runtime/ shows is for doctor, which describes the machine and the runtime without a model.
@@ -25,7 +25,9 @@ OWNERS = [
     (re.compile(r"openssl/"), {"src/model/hash.cpp"}),
     (re.compile(r"textvec_tokenizers\.h"), {"src/tokens/tokenizer.cpp"}),
     (re.compile(r"onnx/|google/"), {"src/graph/onnx_file.cpp", "src/graph/strangers_file.cpp"}),
-    (re.compile(r"onnxruntime"), {"src/runtime/ort_session.cpp", "src/runtime/providers.cpp"}),
+    (re.compile(r"onnxruntime"), {"src/runtime/linear_operator.cpp", "src/runtime/ort_session.cpp",
+                                 "src/runtime/providers.cpp"}),
+    (re.compile(r"hwy/"), {"src/kernels/tiles.cpp"}),
     (re.compile(r"CLI/"), {"apps/cli/main.cpp"}),
     (re.compile(r"curl/"), set()),
 ]
@@ -33,8 +35,8 @@ OWNERS = [
 SYSTEM_HEADER = re.compile(
     r"[a-z_]+|sys/\w+\.h|mach/\w+\.h|(cpuid|dlfcn|errno|fcntl|poll|pthread|sched|signal|stddef|stdint|stdlib|unistd)\.h")
 
-MAY_CATCH = {"src/model/json.cpp", "src/graph/onnx_file.cpp", "src/runtime/ort_session.cpp",
-             "src/runtime/providers.cpp", "src/worker.cpp"}
+MAY_CATCH = {"src/model/json.cpp", "src/graph/onnx_file.cpp", "src/runtime/linear_operator.cpp",
+             "src/runtime/ort_session.cpp", "src/runtime/providers.cpp", "src/worker.cpp"}
 
 CPP = {".cpp", ".h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

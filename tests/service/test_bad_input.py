@@ -401,7 +401,7 @@ BAD_OPTIONS = [
     (["--pooling", "min"], ["--pooling", "cls|mean|last-token|max|mean-sqrt-len", '"min"']),
     (["--provider", "gpu"], ["--provider", "auto|cpu|coreml|webgpu|cuda|openvino", '"gpu"']),
     (["--precision", "f64"], ["--precision", "auto|f32|f16|int8", '"f64"']),
-    (["--precision", "int8"], ["int8", "f32"]),
+    (["--precision", "f16"], ["f16", "f32", "int8"]),
     (["--input-format", "csv"], ["--input-format", "txt|jsonl", '"csv"']),
     (["--dimension", "5"], ["--dimension"]),
     (["--input", "-"], ["TEXT", "--input"]),

@@ -127,7 +127,7 @@ def test_tokens_that_no_text_has_are_refused(tiny, tokens):
         (["--seconds", "0"], ["--seconds", '"0"', "0.001"]),
         (["--seconds", "nan"], ["--seconds", '"nan"']),
         (["--batch-tokens", "0"], ["batch_tokens_max"]),
-        (["--precision", "int8"], ["int8"]),
+        (["--precision", "f16"], ["f16"]),
         (["word"], ["word"]),
     ],
     ids=" ".join,

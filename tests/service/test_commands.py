@@ -191,7 +191,6 @@ def test_compile_replaces_what_an_older_one_wrote(tiny, tmp_path):
         (["--target", "static"], ["static", "fused"]),
         (["--target", "static", "--bucket", "1x8"], ["static", "fused"]),
         (["--target", "gpu"], ["--target", "fused|static", '"gpu"']),
-        (["--precision", "int8"], ["int8", "f32"]),
         (["--precision", "f16"], ["f16", "f32"]),
         (["--precision", "f64"], ["--precision", "auto|f32|f16|int8", '"f64"']),
         (["--bucket", "1x8"], ["--bucket", "static"]),
@@ -207,6 +206,18 @@ def test_a_graph_that_cannot_be_written_is_refused(tiny, tmp_path, arguments, wo
     answer = run("compile", *arguments, "--output", output, model=tiny)
     assert_refused(answer, 2, *words)
     assert not output.exists()
+
+
+def test_int8_is_said_and_its_graph_runs(tiny, tmp_path):
+    assert info(tiny, "--precision", "int8")["precision"] == "int8"
+    wanted = run("embed", "--precision", "int8", "a word", model=tiny)
+    answer = run("compile", "--precision", "int8", "--output", tmp_path, model=tiny)
+    assert (wanted.code, answer.code) == (0, 0), answer.err
+    shutil.copy(tiny / "tokenizer.json", tmp_path)
+    found = run("embed", "--pooling", "mean", "a word", model=tmp_path / "model.onnx")
+    assert found.code == 0, found.err
+    assert found.out == wanted.out
+    assert run("embed", "a word", model=tiny).out != wanted.out
 
 
 def test_compile_needs_an_output(tiny):

@@ -145,7 +145,7 @@ TEST(FusedBertErrors, WhatIsNotThereYetIsSaid) {
   ASSERT_FALSE(statically);
   EXPECT_EQ(statically.error().code, ErrorCode::Unsupported);
   const auto halved =
-      graph::compile(*spec, *weights, graph::Target::Fused, Precision::Int8, folder / "cache", {});
+      graph::compile(*spec, *weights, graph::Target::Fused, Precision::F16, folder / "cache", {});
   ASSERT_FALSE(halved);
   EXPECT_EQ(halved.error().code, ErrorCode::Unsupported);
 }

@@ -29,7 +29,7 @@ Result<graph::OnnxModel> build(const std::filesystem::path& folder, Pooling pool
   if (!spec) return spec.error();
   const auto weights = model::Weights::open(folder);
   if (!weights) return weights.error();
-  graph::FusedTarget target(*weights, piece_work);
+  graph::FusedTarget target(*weights, graph::FusedTarget::Linears::Exact, piece_work);
   graph::build_qwen3(spec->transformer, pooling, *weights, target);
   if (const auto status = target.status(); !status) return status.error();
   return std::move(target).take_file().build_in_memory({});

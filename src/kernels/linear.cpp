@@ -1,0 +1,337 @@
+// In: rows of activations and packed weights. Out: their product. See linear.h.
+// Structure: K. Goto, R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
+// a tile of the result stays in registers, a panel of weights in the first-level cache, a block of
+// activations in the second-level cache.
+#include "kernels/linear.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/tiles.h"
+
+namespace textvec::kernels {
+namespace {
+
+constexpr std::size_t kColumns = PackedShape::kPanelColumns;
+constexpr std::size_t kBlockRows = 48;  // of activations, in the second-level cache
+// Float weights are multiplied so many deep at a time, which fit the first-level cache; the parts'
+// sums are then added. Never changed by the number of rows: the order of additions is the result.
+constexpr std::size_t kFloatDepth = 256;
+constexpr std::size_t kManyRows = 24;
+constexpr std::size_t kJobsPerThread = 4;  // so that a thread that is late costs little
+// Rows below it are zeros; the factor that makes them integers would overflow.
+constexpr float kMagnitudeMin = 1e-30F;
+
+std::size_t rounded_up(std::size_t value, std::size_t step) {
+  return (value + step - 1) / step * step;
+}
+
+// How many values of one column stand together.
+std::size_t grouped(WeightType type) {
+  return type == WeightType::F32 ? 1 : type == WeightType::BF16 ? 2 : 4;
+}
+
+std::size_t bytes_of_weight(WeightType type) {
+  return type == WeightType::F32 ? 4 : type == WeightType::BF16 ? 2 : 1;
+}
+
+std::size_t depth_of(const PackedShape& shape) {
+  return rounded_up(shape.in_features, grouped(shape.type));
+}
+
+// Nearest, ties to even.
+std::uint16_t to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if (std::isnan(value)) return static_cast<std::uint16_t>((bits >> 16U) | 0x40U);
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16U) & 1U)) >> 16U);
+}
+
+void pack_int8(const PackedShape& shape, std::span<const float> rows, std::byte* out) {
+  const std::size_t depth = depth_of(shape);
+  PanelTail tail{};
+  for (std::size_t column = 0; column * shape.in_features < rows.size(); ++column) {
+    const auto row = rows.subspan(column * shape.in_features, shape.in_features);
+    float largest = 0;
+    for (const float weight : row) largest = std::max(largest, std::abs(weight));
+    if (largest < kMagnitudeMin) continue;
+    const float scale = largest / 127.0F;
+    tail.scales[column] = scale;
+    for (std::size_t k = 0; k < row.size(); ++k) {
+      const auto rounded = static_cast<std::int32_t>(std::nearbyint(row[k] / scale));
+      tail.sums[column] += rounded;
+      out[(k / 4 * kColumns + column) * 4 + k % 4] = static_cast<std::byte>(rounded);
+    }
+  }
+  std::memcpy(out + depth * kColumns, &tail, sizeof(tail));
+}
+
+// What a call of linear() is made of. Every row has a tile's share of the scratch; the scales of
+// Int8 stand behind all of them.
+class Product {
+ public:
+  Product(const LinearArguments& arguments, std::byte* scratch)
+      : arguments_(arguments),
+        shape_(arguments.shape),
+        rows_(arguments.rows),
+        depth_(depth_of(arguments.shape)),
+        set_(arguments.tiles != nullptr ? *arguments.tiles : best_tiles()),
+        coarse_(arguments.rounding == Rounding::Coarse && !set_.coarse.empty()),
+        tiles_(shape_.type != WeightType::Int8 ? set_.f32
+               : coarse_                       ? set_.coarse
+                                               : set_.fine),
+        bytes_of_input_(shape_.type != WeightType::Int8 ? 4
+                        : coarse_                       ? 1
+                                                        : 2),
+        scratch_(scratch) {}
+
+  std::size_t scratch_bytes() const {
+    return rounded_up(rows_ * depth_ * bytes_of_input_, 64) + rows_ * sizeof(float);
+  }
+  std::size_t tiles() const { return rounded_up(rows_, tiles_.size()) / tiles_.size(); }
+
+  void prepare(std::size_t tile) const {
+    const std::size_t first = tile * tiles_.size();
+    const std::size_t rows = rows_of(tile);
+    if (shape_.type != WeightType::Int8) {
+      prepare_floats(first, rows);
+    } else {
+      for (std::size_t row = 0; row < rows; ++row) prepare_ints(first, rows, row);
+    }
+  }
+
+  void run(std::size_t threads, const Parallel& parallel) const {
+    parallel(tiles(), [this](std::size_t tile) { prepare(tile); });
+    const std::size_t block_tiles = std::max<std::size_t>(1, kBlockRows / tiles_.size());
+    const std::size_t blocks = (tiles() + block_tiles - 1) / block_tiles;
+    const std::size_t groups_wanted = (kJobsPerThread * threads + blocks - 1) / blocks;
+    const std::size_t group = std::max<std::size_t>(1, shape_.panels() / groups_wanted);
+    const std::size_t groups = (shape_.panels() + group - 1) / group;
+    // Blocks of one group follow each other: its weights are still near.
+    parallel(blocks * groups, [&](std::size_t job) {
+      const std::size_t first_tile = job % blocks * block_tiles;
+      const std::size_t first_panel = job / blocks * group;
+      multiply(first_tile, std::min(first_tile + block_tiles, tiles()), first_panel,
+               std::min(first_panel + group, shape_.panels()));
+    });
+  }
+
+ private:
+  std::size_t rows_of(std::size_t tile) const {
+    return std::min(tiles_.size(), rows_ - tile * tiles_.size());
+  }
+  std::byte* input_of(std::size_t first_row) const {
+    return scratch_ + first_row * depth_ * bytes_of_input_;
+  }
+  float* scales() const {
+    return reinterpret_cast<float*>(scratch_ + rounded_up(rows_ * depth_ * bytes_of_input_, 64));
+  }
+
+  void prepare_floats(std::size_t first, std::size_t rows) const {
+    auto* out = reinterpret_cast<float*>(input_of(first));
+    for (std::size_t row = 0; row < rows; ++row) {
+      const float* from = arguments_.input + (first + row) * shape_.in_features;
+      for (std::size_t k = 0; k < shape_.in_features; ++k) out[k * rows + row] = from[k];
+      for (std::size_t k = shape_.in_features; k < depth_; ++k) out[k * rows + row] = 0;
+    }
+  }
+
+  float levels() const {
+    if (arguments_.rounding == Rounding::Coarse) return 127.0F;
+    // No sum of products may pass 2^31.
+    return static_cast<float>(std::min<std::size_t>(32767, 0x7FFFFFFFU / (127U * depth_)));
+  }
+
+  void prepare_ints(std::size_t first, std::size_t rows, std::size_t row) const {
+    const std::span<const float> values(arguments_.input + (first + row) * shape_.in_features,
+                                        shape_.in_features);
+    const float largest = set_.largest_magnitude(values);
+    float factor = levels() / largest;
+    scales()[first + row] = largest / levels();
+    if (!(largest <= std::numeric_limits<float>::max())) {
+      // As the product of floats would be.
+      scales()[first + row] = std::numeric_limits<float>::quiet_NaN();
+      factor = 0;
+    } else if (largest < kMagnitudeMin) {
+      factor = 0;
+    }
+    constexpr std::size_t kStrip = 512;
+    alignas(64) std::array<std::int16_t, kStrip> strip;
+    for (std::size_t begin = 0; begin < depth_; begin += kStrip) {
+      const std::size_t there = std::min(kStrip, values.size() - begin);
+      const std::size_t filled = std::min(kStrip, depth_ - begin);
+      set_.round(values.subspan(begin, there), factor, strip.data());
+      std::fill(strip.begin() + static_cast<std::ptrdiff_t>(there),
+                strip.begin() + static_cast<std::ptrdiff_t>(filled), std::int16_t{0});
+      std::byte* out = input_of(first) + (begin * rows + row * 4) * bytes_of_input_;
+      for (std::size_t k = 0; k < filled; k += 4) {
+        put_four(&strip[k], out + k * rows * bytes_of_input_);
+      }
+    }
+  }
+
+  void put_four(const std::int16_t* values, std::byte* out) const {
+    if (!coarse_) {
+      std::memcpy(out, values, 4 * sizeof(std::int16_t));
+      return;
+    }
+    for (std::size_t i = 0; i < 4; ++i) {
+      out[i] = static_cast<std::byte>(values[i] + set_.coarse_raised_by);
+    }
+  }
+
+  void multiply(std::size_t tile_begin, std::size_t tile_end, std::size_t panel_begin,
+                std::size_t panel_end) const {
+    if (shape_.type == WeightType::Int8) {
+      for (std::size_t panel = panel_begin; panel < panel_end; ++panel) {
+        multiply_ints(tile_begin, tile_end, panel);
+      }
+      return;
+    }
+    constexpr std::size_t part = kFloatDepth;
+    if ((tile_end - tile_begin) * tiles_.size() < kManyRows) {
+      // The weights are what counts, so they are read from end to end.
+      for (std::size_t panel = panel_begin; panel < panel_end; ++panel) {
+        for (std::size_t begin = 0; begin < depth_; begin += part) {
+          multiply_floats(tile_begin, tile_end, panel, begin, part * bytes_of_line());
+        }
+      }
+      return;
+    }
+    // A part of the depth at a time, whose activations stay near.
+    for (std::size_t begin = 0; begin < depth_; begin += part) {
+      for (std::size_t panel = panel_begin; panel < panel_end; ++panel) {
+        multiply_floats(tile_begin, tile_end, panel, begin, shape_.panel_bytes());
+      }
+    }
+  }
+
+  std::size_t bytes_of_line() const { return kColumns * bytes_of_weight(shape_.type); }
+
+  Step first_step(std::size_t tile, std::size_t panel, std::size_t column) const {
+    const std::size_t first = tile * tiles_.size();
+    Step step;
+    step.input = input_of(first);
+    step.weights = arguments_.weights + panel * shape_.panel_bytes();
+    step.depth = depth_;
+    step.output = arguments_.output + first * shape_.out_features + column;
+    step.output_stride = shape_.out_features;
+    return step;
+  }
+
+  // `next` bytes behind these weights are those that will be wanted next.
+  void multiply_floats(std::size_t tile_begin, std::size_t tile_end, std::size_t panel,
+                       std::size_t begin, std::size_t next) const {
+    const std::size_t end = std::min(begin + kFloatDepth, depth_);
+    const std::size_t column = panel * kColumns;
+    const std::size_t steps = tile_end - tile_begin;
+    const std::byte* weights =
+        arguments_.weights + panel * shape_.panel_bytes() + begin * bytes_of_line();
+    const std::byte* ahead = weights + next;
+    alignas(64) std::array<float, kFloatDepth * kColumns> widened;
+    if (shape_.type == WeightType::BF16) {
+      set_.widen(weights, end - begin, widened.data());
+      weights = reinterpret_cast<const std::byte*>(widened.data());
+    }
+    for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
+      Step step = first_step(tile, panel, column);
+      step.input += begin * rows_of(tile) * sizeof(float);
+      step.weights = weights;
+      step.depth = end - begin;
+      step.columns = std::min(kColumns, shape_.out_features - column);
+      step.add = begin > 0;
+      step.ahead_bytes = bytes_of_line() / steps;
+      step.ahead = ahead + (tile - tile_begin) * (end - begin) * step.ahead_bytes;
+      tiles_[rows_of(tile) - 1](step);
+    }
+  }
+
+  void multiply_ints(std::size_t tile_begin, std::size_t tile_end, std::size_t panel) const {
+    const std::byte* weights = arguments_.weights + panel * shape_.panel_bytes();
+    const auto* tail = reinterpret_cast<const PanelTail*>(weights + depth_ * kColumns);
+    const std::size_t columns = coarse_ ? kColumns : set_.fine_columns;
+    const std::size_t steps = kColumns / columns * (tile_end - tile_begin);
+    const std::size_t ahead_bytes = 64 / steps;
+    const std::byte* ahead = weights + shape_.panel_bytes();
+    for (std::size_t begin = 0; begin < kColumns; begin += columns) {
+      const std::size_t column = panel * kColumns + begin;
+      if (column >= shape_.out_features) return;
+      for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
+        Step step = first_step(tile, panel, column);
+        step.weights += begin * 4;
+        step.columns = std::min(columns, shape_.out_features - column);
+        step.row_scales = scales() + tile * tiles_.size();
+        step.scales = tail->scales + begin;
+        step.sums = tail->sums + begin;
+        step.ahead = ahead;
+        step.ahead_bytes = ahead_bytes;
+        ahead += depth_ / 4 * ahead_bytes;
+        tiles_[rows_of(tile) - 1](step);
+      }
+    }
+  }
+
+  const LinearArguments& arguments_;
+  const PackedShape& shape_;
+  const std::size_t rows_;
+  const std::size_t depth_;
+  const Tiles& set_;
+  const bool coarse_;
+  const std::span<const Tile> tiles_;
+  const std::size_t bytes_of_input_;
+  std::byte* const scratch_;
+};
+
+}  // namespace
+
+std::string_view to_string(WeightType type) noexcept {
+  return type == WeightType::F32 ? "f32" : type == WeightType::BF16 ? "bf16" : "int8";
+}
+
+std::optional<WeightType> weight_type(std::string_view name) noexcept {
+  for (const auto type : {WeightType::F32, WeightType::BF16, WeightType::Int8}) {
+    if (name == to_string(type)) return type;
+  }
+  return std::nullopt;
+}
+
+std::size_t PackedShape::panel_bytes() const noexcept {
+  const std::size_t weights = depth_of(*this) * kPanelColumns * bytes_of_weight(type);
+  return type == WeightType::Int8 ? weights + sizeof(PanelTail) : weights;
+}
+
+void pack_panel(const PackedShape& shape, std::span<const float> rows, std::span<std::byte> out) {
+  std::fill(out.begin(), out.end(), std::byte{0});
+  if (shape.type == WeightType::Int8) return pack_int8(shape, rows, out.data());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::size_t column = i / shape.in_features;
+    const std::size_t k = i % shape.in_features;
+    if (shape.type == WeightType::F32) {
+      std::memcpy(&out[(k * kColumns + column) * 4], &rows[i], 4);
+    } else {
+      const std::uint16_t half = to_bf16(rows[i]);
+      std::memcpy(&out[((k / 2 * kColumns + column) * 2 + k % 2) * 2], &half, 2);
+    }
+  }
+}
+
+Rounding preferred_rounding() noexcept {
+  return best_tiles().coarse.empty() ? Rounding::Fine : Rounding::Coarse;
+}
+
+std::string_view instruction_set() noexcept { return best_tiles().name; }
+
+std::size_t linear_scratch_bytes(const LinearArguments& arguments) noexcept {
+  return Product(arguments, nullptr).scratch_bytes();
+}
+
+void linear(const LinearArguments& arguments, std::span<std::byte> scratch,
+            const Parallel& parallel) {
+  if (arguments.rows == 0) return;
+  Product(arguments, scratch.data()).run(arguments.threads, parallel);
+}
+
+}  // namespace textvec::kernels

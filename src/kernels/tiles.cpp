@@ -1,0 +1,426 @@
+// In: a tile's activations and a panel's weights. Out: the tile of the product. See tiles.h.
+// Compiled once for each instruction set; best_tiles() chooses at run time.
+#include "kernels/tiles.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+// Vectors of unknown length have no arrays, and SSSE3 alone no processor of the last fifteen years.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/tiles.cpp"
+#include <hwy/foreach_target.h>
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace textvec::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr std::size_t kColumns = PackedShape::kPanelColumns;
+// 32 vector registers instead of 16.
+constexpr bool kManyRegisters = HWY_ARCH_ARM_A64 || HWY_TARGET <= HWY_AVX3;
+
+// ---- float32 weights, and bfloat16 made such
+
+using FloatTag = hn::CappedTag<float, kColumns>;
+using BitsTag = hn::RebindToUnsigned<FloatTag>;
+using FloatVector = hn::Vec<FloatTag>;
+constexpr std::size_t kFloatLanes = hn::MaxLanes(FloatTag());
+constexpr std::size_t kFloatVectors = kColumns / kFloatLanes;
+// As many rows as leave registers for a panel's weights and one activation.
+constexpr std::size_t kFloatRows =
+    kFloatVectors >= 8 ? 1
+                       : std::min<std::size_t>(
+                             12, ((kManyRegisters ? 32 : 16) - kFloatVectors - 1) / kFloatVectors);
+
+// Loops over a tile's vectors are unrolled everywhere: an index that is not a constant would move
+// all of them from registers into memory.
+template <std::size_t kRows>
+HWY_INLINE void begin_floats(const Step& step, FloatVector (&sums)[kRows][kFloatVectors]) {
+#pragma GCC unroll 16
+  for (std::size_t row = 0; row < kRows; ++row) {
+    hwy::Prefetch(step.output + row * step.output_stride);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kFloatVectors; ++i) sums[row][i] = hn::Zero(FloatTag());
+  }
+}
+
+template <std::size_t kRows>
+HWY_INLINE void end_floats(const Step& step, const FloatVector (&sums)[kRows][kFloatVectors]) {
+  const FloatTag tag;
+  HWY_ALIGN float edge[kRows][kColumns];
+  const bool whole = step.columns == kColumns;
+  float* to = step.output;
+  std::size_t stride = step.output_stride;
+  if (!whole) {
+    for (std::size_t row = 0; row < kRows; ++row) {
+      std::copy_n(to + row * stride, step.columns, edge[row]);
+    }
+    to = edge[0];
+    stride = kColumns;
+  }
+#pragma GCC unroll 16
+  for (std::size_t row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kFloatVectors; ++i) {
+      float* at = to + row * stride + i * kFloatLanes;
+      hn::StoreU(step.add ? hn::Add(hn::LoadU(tag, at), sums[row][i]) : sums[row][i], tag, at);
+    }
+  }
+  if (whole) return;
+  for (std::size_t row = 0; row < kRows; ++row) {
+    std::copy_n(edge[row], step.columns, step.output + row * step.output_stride);
+  }
+}
+
+template <std::size_t kRows>
+HWY_INLINE void multiply_add(const float* input, const FloatVector (&weights)[kFloatVectors],
+                             FloatVector (&sums)[kRows][kFloatVectors]) {
+  const FloatTag tag;
+#pragma GCC unroll 16
+  for (std::size_t row = 0; row < kRows; ++row) {
+    const FloatVector value = hn::Set(tag, input[row]);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kFloatVectors; ++i) {
+      sums[row][i] = hn::MulAdd(value, weights[i], sums[row][i]);
+    }
+  }
+}
+
+template <std::size_t kRows>
+void f32_tile(const Step& step) {
+  const FloatTag tag;
+  FloatVector sums[kRows][kFloatVectors];
+  begin_floats<kRows>(step, sums);
+  const auto* input = reinterpret_cast<const float*>(step.input);
+  const auto* weights = reinterpret_cast<const float*>(step.weights);
+  const std::byte* ahead = step.ahead;
+  for (std::size_t k = 0; k < step.depth; ++k) {
+    hwy::Prefetch(ahead);
+    ahead += step.ahead_bytes;
+    FloatVector loaded[kFloatVectors];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kFloatVectors; ++i) {
+      loaded[i] = hn::LoadU(tag, weights + i * kFloatLanes);
+    }
+    multiply_add<kRows>(input, loaded, sums);
+    weights += kColumns;
+    input += kRows;
+  }
+  end_floats<kRows>(step, sums);
+}
+
+// Two values of one column stand in 32 bits, the even one low.
+void widen(const std::byte* weights, std::size_t depth, float* out) {
+  const FloatTag tag;
+  const BitsTag bits;
+  const auto* from = reinterpret_cast<const std::uint32_t*>(weights);
+  const auto high = hn::Set(bits, 0xFFFF0000U);
+  for (std::size_t k = 0; k < depth; k += 2) {
+    for (std::size_t i = 0; i < kColumns; i += kFloatLanes) {
+      const auto pairs = hn::LoadU(bits, from + i);
+      hn::Store(hn::BitCast(tag, hn::ShiftLeft<16>(pairs)), tag, out + i);
+      hn::Store(hn::BitCast(tag, hn::And(pairs, high)), tag, out + kColumns + i);
+    }
+    from += kColumns;
+    out += 2 * kColumns;
+  }
+}
+
+// ---- Int8 weights: four values of one column stand together
+
+template <std::size_t kStepColumns>
+HWY_INLINE void end_ints(const Step& step, std::size_t row, const std::int32_t* sums) {
+  float* to = step.output + row * step.output_stride;
+  const float row_scale = step.row_scales[row];
+  // The whole step is the usual case, and a loop that the compiler can unroll.
+  if (step.columns == kStepColumns) {
+    for (std::size_t i = 0; i < kStepColumns; ++i) {
+      to[i] = static_cast<float>(sums[i]) * (row_scale * step.scales[i]);
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < step.columns; ++i) {
+    to[i] = static_cast<float>(sums[i]) * (row_scale * step.scales[i]);
+  }
+}
+
+#if HWY_TARGET == HWY_SCALAR
+constexpr std::size_t kFineColumns = kColumns;
+constexpr std::size_t kFineRows = 1;
+
+template <std::size_t kRows>
+void fine_tile(const Step& step) {
+  static_assert(kRows == 1);
+  const auto* input = reinterpret_cast<const std::int16_t*>(step.input);
+  const auto* weights = reinterpret_cast<const std::int8_t*>(step.weights);
+  std::int32_t sums[kColumns] = {};
+  for (std::size_t k = 0; k < step.depth; ++k) {
+    for (std::size_t i = 0; i < kColumns; ++i) {
+      sums[i] += input[k] * weights[(k / 4 * kColumns + i) * 4 + k % 4];
+    }
+  }
+  end_ints<kColumns>(step, 0, sums);
+}
+#else
+using ShortTag = hn::CappedTag<std::int16_t, 2 * kColumns>;
+using ShortVector = hn::Vec<ShortTag>;
+using IntTag = hn::RepartitionToWide<ShortTag>;
+using IntVector = hn::Vec<IntTag>;
+constexpr std::size_t kShortLanes = hn::MaxLanes(ShortTag());
+constexpr std::size_t kFineVectors = 2;
+constexpr std::size_t kFineColumns = kFineVectors * kShortLanes / 4;
+constexpr std::size_t kFineRows = kFineColumns == kColumns ? 12 : 6;
+
+template <std::size_t kRows>
+void fine_tile(const Step& step) {
+  const ShortTag tag;
+  const IntTag wide;
+  const hn::Rebind<std::int8_t, ShortTag> narrow;
+  const hn::Repartition<std::int64_t, ShortTag> fours;
+  // Some instruction sets make two sums, some leave the second at zero.
+  IntVector sums[kRows][kFineVectors];
+  IntVector more[kRows][kFineVectors];
+#pragma GCC unroll 16
+  for (std::size_t row = 0; row < kRows; ++row) {
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kFineVectors; ++i) {
+      sums[row][i] = hn::Zero(wide);
+      more[row][i] = hn::Zero(wide);
+    }
+  }
+  const auto* input = reinterpret_cast<const std::int16_t*>(step.input);
+  const auto* weights = reinterpret_cast<const std::int8_t*>(step.weights);
+  const std::byte* ahead = step.ahead;
+  for (std::size_t k = 0; k < step.depth; k += 4) {
+    hwy::Prefetch(ahead);
+    ahead += step.ahead_bytes;
+    ShortVector loaded[kFineVectors];
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kFineVectors; ++i) {
+      loaded[i] = hn::PromoteTo(tag, hn::LoadU(narrow, weights + i * kShortLanes));
+    }
+#pragma GCC unroll 16
+    for (std::size_t row = 0; row < kRows; ++row) {
+      std::int64_t four = 0;
+      std::memcpy(&four, input + row * 4, sizeof(four));
+      const ShortVector value = hn::BitCast(tag, hn::Set(fours, four));
+#pragma GCC unroll 2
+      for (std::size_t i = 0; i < kFineVectors; ++i) {
+        sums[row][i] =
+            hn::ReorderWidenMulAccumulate(wide, value, loaded[i], sums[row][i], more[row][i]);
+      }
+    }
+    weights += 4 * kColumns;
+    input += 4 * kRows;
+  }
+  HWY_ALIGN std::int32_t whole[kRows][kFineColumns];
+#pragma GCC unroll 16
+  for (std::size_t row = 0; row < kRows; ++row) {
+    // Two sums of a column stand side by side.
+    const IntVector low = hn::RearrangeToOddPlusEven(sums[row][0], more[row][0]);
+    const IntVector high = hn::RearrangeToOddPlusEven(sums[row][1], more[row][1]);
+    hn::Store(hn::Add(hn::ConcatEven(wide, high, low), hn::ConcatOdd(wide, high, low)), wide,
+              whole[row]);
+  }
+  for (std::size_t row = 0; row < kRows; ++row) end_ints<kFineColumns>(step, row, whole[row]);
+}
+#endif
+
+// Four products of bytes and their sum in one instruction, which this Highway has no name for and
+// which not every processor of the instruction set has.
+#if HWY_TARGET == HWY_AVX3
+#define TEXTVEC_DOT __attribute__((target(HWY_TARGET_STR ",avx512vnni")))
+#define TEXTVEC_DOT_THERE __builtin_cpu_supports("avx512vnni")
+#elif HWY_TARGET == HWY_AVX2
+#define TEXTVEC_DOT __attribute__((target(HWY_TARGET_STR ",avxvnni")))
+#define TEXTVEC_DOT_THERE __builtin_cpu_supports("avxvnni")
+#elif HWY_ARCH_ARM_A64 && HWY_TARGET != HWY_SCALAR && defined(__ARM_FEATURE_DOTPROD)
+#define TEXTVEC_DOT
+#define TEXTVEC_DOT_THERE true
+#endif
+
+#ifdef TEXTVEC_DOT
+using DotTag = hn::CappedTag<std::int32_t, kColumns>;
+using DotVector = hn::Vec<DotTag>;
+constexpr std::size_t kDotLanes = hn::MaxLanes(DotTag());
+constexpr std::size_t kDotVectors = kColumns / kDotLanes;
+constexpr std::size_t kCoarseRows = kDotVectors == 1 ? 12 : 6;
+
+#if HWY_ARCH_ARM_A64
+constexpr int kRaisedBy = 0;
+#else
+constexpr int kRaisedBy = 128;
+#endif
+
+TEXTVEC_DOT HWY_INLINE DotVector dot(DotVector sum, DotVector values, DotVector weights) {
+#if HWY_TARGET == HWY_AVX3
+  return DotVector{_mm512_dpbusd_epi32(sum.raw, values.raw, weights.raw)};
+#elif HWY_TARGET == HWY_AVX2
+  return DotVector{_mm256_dpbusd_avx_epi32(sum.raw, values.raw, weights.raw)};
+#else
+  return DotVector{
+      vdotq_s32(sum.raw, vreinterpretq_s8_s32(values.raw), vreinterpretq_s8_s32(weights.raw))};
+#endif
+}
+
+template <std::size_t kRows>
+TEXTVEC_DOT void coarse_tile(const Step& step) {
+  const DotTag tag;
+  DotVector sums[kRows][kDotVectors];
+#pragma GCC unroll 16
+  for (std::size_t row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kDotVectors; ++i) {
+      // Undoes the raising: -kRaisedBy * sum(weights).
+      sums[row][i] = hn::Mul(hn::LoadU(tag, step.sums + i * kDotLanes), hn::Set(tag, -kRaisedBy));
+    }
+  }
+  const auto* input = reinterpret_cast<const std::int8_t*>(step.input);
+  const auto* weights = reinterpret_cast<const std::int32_t*>(step.weights);
+  const std::byte* ahead = step.ahead;
+  for (std::size_t k = 0; k < step.depth; k += 4) {
+    hwy::Prefetch(ahead);
+    ahead += step.ahead_bytes;
+    DotVector loaded[kDotVectors];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kDotVectors; ++i) {
+      loaded[i] = hn::LoadU(tag, weights + i * kDotLanes);
+    }
+#pragma GCC unroll 16
+    for (std::size_t row = 0; row < kRows; ++row) {
+      std::int32_t four = 0;
+      std::memcpy(&four, input + row * 4, sizeof(four));
+      const DotVector value = hn::Set(tag, four);
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < kDotVectors; ++i) {
+        sums[row][i] = dot(sums[row][i], value, loaded[i]);
+      }
+    }
+    weights += kColumns;
+    input += 4 * kRows;
+  }
+  HWY_ALIGN std::int32_t whole[kRows][kColumns];
+#pragma GCC unroll 16
+  for (std::size_t row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kDotVectors; ++i) {
+      hn::Store(sums[row][i], tag, whole[row] + i * kDotLanes);
+    }
+  }
+  for (std::size_t row = 0; row < kRows; ++row) end_ints<kColumns>(step, row, whole[row]);
+}
+#endif
+
+// ---- rounding of activations
+
+float largest_magnitude(std::span<const float> values) {
+  // As whole numbers magnitudes have the same order, and what is not a number is above all of them.
+  const hn::ScalableTag<float> tag;
+  const hn::RebindToSigned<hn::ScalableTag<float>> bits;
+  const std::size_t lanes = hn::Lanes(tag);
+  auto largest = hn::Zero(bits);
+  std::size_t i = 0;
+  for (; i + lanes <= values.size(); i += lanes) {
+    const auto magnitudes = hn::Abs(hn::LoadU(tag, values.data() + i));
+    largest = hn::Max(largest, hn::BitCast(bits, magnitudes));
+  }
+  std::int32_t result = hn::GetLane(hn::MaxOfLanes(bits, largest));
+  for (; i < values.size(); ++i) {
+    result = std::max(result, std::bit_cast<std::int32_t>(std::abs(values[i])));
+  }
+  return std::bit_cast<float>(result);
+}
+
+void round_values(std::span<const float> values, float factor, std::int16_t* out) {
+  const hn::ScalableTag<float> tag;
+  const hn::Rebind<std::int16_t, hn::ScalableTag<float>> narrow;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto factors = hn::Set(tag, factor);
+  std::size_t i = 0;
+  for (; i + lanes <= values.size(); i += lanes) {
+    const auto scaled = hn::Mul(hn::LoadU(tag, values.data() + i), factors);
+    hn::StoreU(hn::DemoteTo(narrow, hn::NearestInt(scaled)), narrow, out + i);
+  }
+  for (; i < values.size(); ++i) {
+    out[i] = static_cast<std::int16_t>(std::nearbyint(values[i] * factor));
+  }
+}
+
+// ---- what best_tiles() gives
+
+template <std::size_t... kIndex>
+constexpr std::array<Tile, sizeof...(kIndex)> f32_tiles(std::index_sequence<kIndex...>) {
+  return {f32_tile<kIndex + 1>...};
+}
+template <std::size_t... kIndex>
+constexpr std::array<Tile, sizeof...(kIndex)> fine_tiles(std::index_sequence<kIndex...>) {
+  return {fine_tile<kIndex + 1>...};
+}
+constexpr auto kF32 = f32_tiles(std::make_index_sequence<kFloatRows>());
+constexpr auto kFine = fine_tiles(std::make_index_sequence<kFineRows>());
+#ifdef TEXTVEC_DOT
+template <std::size_t... kIndex>
+constexpr std::array<Tile, sizeof...(kIndex)> coarse_tiles(std::index_sequence<kIndex...>) {
+  return {coarse_tile<kIndex + 1>...};
+}
+constexpr auto kCoarse = coarse_tiles(std::make_index_sequence<kCoarseRows>());
+#endif
+
+const Tiles* tiles() {
+  static constexpr Tiles kPlain = {
+      HWY_STR(HWY_NAMESPACE), kF32,        kFine, {}, kFineColumns, 0, widen,
+      largest_magnitude,      round_values};
+#ifdef TEXTVEC_DOT
+  static constexpr Tiles kWithDot = {HWY_STR(HWY_NAMESPACE) "+dot",
+                                     kF32,
+                                     kFine,
+                                     kCoarse,
+                                     kFineColumns,
+                                     kRaisedBy,
+                                     widen,
+                                     largest_magnitude,
+                                     round_values};
+  if (TEXTVEC_DOT_THERE) return &kWithDot;
+#endif
+  return &kPlain;
+}
+#undef TEXTVEC_DOT
+#undef TEXTVEC_DOT_THERE
+
+}  // namespace HWY_NAMESPACE
+}  // namespace textvec::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace textvec::kernels {
+
+HWY_EXPORT(tiles);
+
+const Tiles& best_tiles() {
+  static const Tiles& best = *HWY_DYNAMIC_DISPATCH(tiles)();
+  return best;
+}
+
+std::vector<const Tiles*> usable_tiles() {
+  std::vector<const Tiles*> usable;
+  const std::int64_t supported = hwy::SupportedTargets() & HWY_TARGETS;
+  for (std::int64_t target = 1; target > 0 && target <= supported; target <<= 1) {
+    if ((supported & target) == 0) continue;
+    hwy::SetSupportedTargetsForTest(target);
+    usable.push_back(HWY_DYNAMIC_DISPATCH(tiles)());
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  return usable;
+}
+
+}  // namespace textvec::kernels
+#endif

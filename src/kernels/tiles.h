@@ -1,0 +1,59 @@
+// In: a tile's activations and a panel's weights. Out: the tile of the product. The inner loops of
+// linear(), one set for each instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kernels/linear.h"
+
+namespace textvec::kernels {
+
+// Behind the weights of an Int8 panel.
+struct PanelTail {
+  float scales[PackedShape::kPanelColumns];
+  std::int32_t sums[PackedShape::kPanelColumns];  // of the column's weights
+};
+
+// One tile against one panel or a part of it, added to what `output` has when `add` is set.
+struct Step {
+  const std::byte* input = nullptr;    // float [depth, rows]; Int8: [depth / 4, rows, 4]
+  const std::byte* weights = nullptr;  // of `depth`
+  std::size_t depth = 0;
+  const std::byte* ahead = nullptr;  // what to fetch into the cache meanwhile, and how much in
+  std::size_t ahead_bytes = 0;       // every turn of the loop
+  float* output = nullptr;
+  std::size_t output_stride = 0;  // in floats
+  std::size_t columns = 0;        // that there are, at most as many as the step has
+  bool add = false;
+  const float* row_scales = nullptr;  // Int8
+  const float* scales = nullptr;      // Int8: of these columns
+  const std::int32_t* sums = nullptr;
+};
+
+using Tile = void (*)(const Step&);
+
+struct Tiles {
+  std::string_view name{};
+  // Tiles of 1, 2, ... rows.
+  std::span<const Tile> f32{};
+  std::span<const Tile> fine{};    // 16-bit activations
+  std::span<const Tile> coarse{};  // 8-bit activations; empty: there is no instruction for them
+  std::size_t fine_columns = 0;    // of one step; the others take a panel's 16
+  int coarse_raised_by = 0;        // what 8-bit activations are raised by to be unsigned
+  // A panel's BF16 weights of `depth` as F32.
+  void (*widen)(const std::byte* weights, std::size_t depth, float* out) = nullptr;
+  float (*largest_magnitude)(std::span<const float> values) = nullptr;
+  // round(value * factor), ties to even.
+  void (*round)(std::span<const float> values, float factor, std::int16_t* out) = nullptr;
+};
+
+// Those of the best instruction set that this processor has.
+const Tiles& best_tiles();
+// All that this processor can run, the best first. For tests: not thread-safe.
+std::vector<const Tiles*> usable_tiles();
+
+}  // namespace textvec::kernels
