@@ -22,6 +22,8 @@ constexpr std::size_t kBlockRows = 48;  // of activations, in the second-level c
 // sums are then added. Never changed by the number of rows: the order of additions is the result.
 constexpr std::size_t kFloatDepth = 256;
 constexpr std::size_t kManyRows = 24;
+// Activations so few are prepared before another thread would have woken up.
+constexpr std::size_t kAloneElements = std::size_t{1} << 15;
 constexpr std::size_t kJobsPerThread = 4;  // so that a thread that is late costs little
 // Rows below it are zeros; the factor that makes them integers would overflow.
 constexpr float kMagnitudeMin = 1e-30F;
@@ -104,7 +106,12 @@ class Product {
   }
 
   void run(std::size_t threads, const Parallel& parallel) const {
-    parallel(tiles(), [this](std::size_t tile) { prepare(tile); });
+    const auto prepare_one = [this](std::size_t tile) { prepare(tile); };
+    if (rows_ * depth_ <= kAloneElements) {
+      for (std::size_t tile = 0; tile < tiles(); ++tile) prepare_one(tile);
+    } else {
+      parallel(tiles(), prepare_one);
+    }
     const std::size_t block_tiles = std::max<std::size_t>(1, kBlockRows / tiles_.size());
     const std::size_t blocks = (tiles() + block_tiles - 1) / block_tiles;
     const std::size_t groups_wanted = (kJobsPerThread * threads + blocks - 1) / blocks;
