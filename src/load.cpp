@@ -45,17 +45,21 @@ Result<void> check_options(const LoadOptions& options) {
   return {};
 }
 
-// The ONNX file of a folder: onnx/model.onnx, model.onnx, or the only .onnx there is.
+// The ONNX file of a folder: onnx/model.onnx, model.onnx, or the only .onnx there is in the folder
+// and its onnx/.
 std::optional<fs::path> find_onnx_file(const fs::path& folder) {
   std::error_code error;
   for (const char* usual : {"onnx/model.onnx", "model.onnx"}) {
     if (fs::is_regular_file(folder / usual, error)) return folder / usual;
   }
   std::vector<fs::path> found;
-  // Not a range-based loop, whose steps throw.
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->path().extension() == ".onnx") found.push_back(entry->path());
+  for (const fs::path& place : {folder, folder / "onnx"}) {
+    // Not a range-based loop, whose steps throw.
+    for (fs::directory_iterator entry(place, error), end; !error && entry != end;
+         entry.increment(error)) {
+      if (entry->path().extension() == ".onnx") found.push_back(entry->path());
+    }
+    error.clear();
   }
   if (found.size() == 1) return found.front();
   return std::nullopt;
