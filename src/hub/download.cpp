@@ -158,7 +158,10 @@ std::optional<ContentRange> parse_content_range(std::string_view text) {
     const auto read = std::from_chars(at, end, value);
     if (read.ec != std::errc()) return false;
     at = read.ptr;
-    return behind == '\0' ? at == end : at != end && *at++ == behind;
+    if (behind == '\0') return at == end;
+    if (at == end || *at != behind) return false;
+    ++at;
+    return true;
   };
   if (!number(range.begin, '-') || !number(range.last, '/')) return std::nullopt;
   if (std::string_view(at, static_cast<std::size_t>(end - at)) == "*") return range;
@@ -279,6 +282,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t size, void* given) {
     transfer.refusal = refused(
         ErrorCode::BadModel, "more than " + std::to_string(kHeaderBytesMax) + " bytes of headers");
   } catch (const std::bad_alloc&) {
+    return 0;
   }
   return 0;
 }
@@ -500,7 +504,7 @@ struct Attempts {
 };
 
 struct Connections {
-  Connections(Endpoint given, std::string given_token, std::stop_token given_stop,
+  Connections(const Endpoint& given, std::string given_token, std::stop_token given_stop,
               std::function<void(std::string_view)> given_log)
       : own_endpoint(given.is_own),
         token(std::move(given_token)),
@@ -897,7 +901,7 @@ struct HttpClient::Impl {
   Connections connections;
 };
 
-HttpClient::HttpClient(Endpoint endpoint, std::string token, std::stop_token stop,
+HttpClient::HttpClient(const Endpoint& endpoint, std::string token, std::stop_token stop,
                        std::function<void(std::string_view)> log)
     : impl_(new Impl{
           Connections(std::move(endpoint), std::move(token), std::move(stop), std::move(log))}) {}

@@ -45,7 +45,7 @@ std::string url_path(std::string_view path);
 class HttpClient {
  public:
   // `stop` ends every call with Cancelled. `log` gets a line for each new attempt.
-  HttpClient(Endpoint endpoint, std::string token, std::stop_token stop,
+  HttpClient(const Endpoint& endpoint, std::string token, std::stop_token stop,
              std::function<void(std::string_view)> log);
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;

@@ -7,7 +7,6 @@
 #include <fstream>
 #include <string_view>
 #include <system_error>
-#include <utility>
 
 namespace textvec::hub {
 namespace {
@@ -68,7 +67,7 @@ Result<fs::path> hugging_face_cache() {
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
     if (const auto cache = variable(name)) return fs::path(*cache);
   }
-  if (auto home = hugging_face_home()) return std::move(*home) / "hub";
+  if (const auto home = hugging_face_home()) return *home / "hub";
   return Error{ErrorCode::InvalidArgument,
                "no folder for downloads: none of HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME is "
                "set"};

@@ -16,6 +16,7 @@ using model::JsonReader;
 
 constexpr std::size_t kListBytesMax = std::size_t{32} << 20;
 constexpr std::size_t kFilesMax = 100'000;
+constexpr const char* kList = "the hub's list of files";
 constexpr std::uint64_t kFileBytesMax = std::uint64_t{1} << 40;
 
 std::string encoded(std::string_view revision) {
@@ -26,8 +27,8 @@ std::string encoded(std::string_view revision) {
   return text;
 }
 
-Error bad_listing(std::string what) {
-  return {ErrorCode::BadModel, "the hub's list of files: " + std::move(what)};
+Error bad_listing(const std::string& what) {
+  return {ErrorCode::BadModel, std::string(kList) + ": " + what};
 }
 
 // `"1a2b..."`, `W/"1a2b..."`, or without quotes.
@@ -41,12 +42,12 @@ std::string hash_of_etag(std::string_view etag) {
 
 // {"rfilename": "a", "size": 3, "blobId": "<SHA-1>", "lfs": {"sha256": "...", "size": 3}}
 Result<RemoteFile> read_file(const Json& json) {
-  const JsonReader reader(json, "siblings");
+  const JsonReader reader(json, kList);
   auto path = reader.string("rfilename");
   if (!path) return path.error();
   RemoteFile file{std::move(*path), 0, {}};
   const Json* large = json.find("lfs");
-  const JsonReader source(large != nullptr ? *large : json, "siblings");
+  const JsonReader source(large != nullptr ? *large : json, kList);
   const auto hash = source.string_or(large != nullptr ? "sha256" : "blobId", "");
   if (!hash) return hash.error();
   const bool has_size = source.has("size");

@@ -219,9 +219,11 @@ Result<PullPlan> pull_offline(const ModelName& name, const PullOptions& options,
   return plan;
 }
 
-std::string gibibytes(std::uint64_t bytes) {
-  // Two digits after the point, without a locale.
-  const std::uint64_t hundredths = bytes / ((std::uint64_t{1} << 30) / 100);
+// In whole mebibytes, or in gibibytes with two digits behind the point.
+std::string size_words(std::uint64_t bytes) {
+  constexpr std::uint64_t kMebibyte = std::uint64_t{1} << 20;
+  if (bytes < 1024 * kMebibyte) return std::to_string((bytes + kMebibyte - 1) / kMebibyte) + " MiB";
+  const std::uint64_t hundredths = bytes / (1024 * kMebibyte / 100);
   std::string digits = std::to_string(hundredths % 100);
   if (digits.size() < 2) digits.insert(0, "0");
   return std::to_string(hundredths / 100) + "." + digits + " GiB";
@@ -267,9 +269,9 @@ std::vector<std::string> files_below(const fs::path& folder) {
 
 Result<void> check_space(const PullPlan& plan) {
   if (plan.bytes_missing <= plan.bytes_free) return {};
-  return Error{ErrorCode::Internal, plan.name + " needs " + gibibytes(plan.bytes_missing) +
+  return Error{ErrorCode::Internal, plan.name + " needs " + size_words(plan.bytes_missing) +
                                         " more, and the disk of " + plan.folder + " has " +
-                                        gibibytes(plan.bytes_free) + " free"};
+                                        size_words(plan.bytes_free) + " free"};
 }
 
 }  // namespace textvec::hub
