@@ -15,7 +15,7 @@ namespace textvec::cli {
 namespace {
 
 std::string version_of(const PullPlan& plan) {
-  const std::string commit = plan.commit.substr(0, 12);
+  std::string commit = plan.commit.substr(0, 12);
   if (plan.revision.empty() || plan.revision == plan.commit) return commit;
   return plan.revision + (commit.empty() ? "" : ", which is " + commit);
 }

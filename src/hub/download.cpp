@@ -903,8 +903,7 @@ struct HttpClient::Impl {
 
 HttpClient::HttpClient(const Endpoint& endpoint, std::string token, std::stop_token stop,
                        std::function<void(std::string_view)> log)
-    : impl_(new Impl{
-          Connections(std::move(endpoint), std::move(token), std::move(stop), std::move(log))}) {}
+    : impl_(new Impl{Connections(endpoint, std::move(token), std::move(stop), std::move(log))}) {}
 HttpClient::~HttpClient() = default;
 
 Result<HttpAnswer> HttpClient::get(const std::string& url, std::size_t body_bytes_max) {

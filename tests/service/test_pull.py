@@ -14,7 +14,7 @@ import time
 
 import onnx
 import pytest
-from command_line import BINARY, assert_refused, environment, finish, limit_file_size, wait_until
+from command_line import BINARY, ROOT, assert_refused, environment, finish, limit_file_size, wait_until
 from fake_hub import FakeHub
 from pulling import NAME, Place, assert_whole, folder_files, repository, weights
 
@@ -176,6 +176,24 @@ def write_external(tiny, folder):
     (folder / "onnx").mkdir()
     onnx.save(model, folder / "onnx/model_quantized.onnx", save_as_external_data=True,
               location="model_quantized.onnx_data")
+
+
+def test_the_script_is_a_pull(place, hub):
+    commit = hub.add(NAME, repository(300_000))
+
+    def script(*arguments, **more):
+        command = [sys.executable, ROOT / "scripts/download_model.py", *arguments]
+        return subprocess.run(command, env=environment({**place.env, "TEXTVEC_BINARY": BINARY, **more}),
+                              capture_output=True, check=False, timeout=120)
+
+    dry = script(NAME, "--dry-run")
+    assert (dry.returncode, dry.stdout) == (0, NAME.encode() + b"\n")
+    assert not place.hub_cache.exists()
+    assert script(NAME).returncode == 0
+    assert_whole(place, commit, repository(300_000))
+    assert script("../x").returncode == 2
+    assert script("owner/other").returncode == 3
+    assert script(NAME, TEXTVEC_BINARY="/nowhere/textvec").returncode == 4
 
 
 # --- What is stored
