@@ -19,7 +19,8 @@ def folder_files(folder):
 
 
 def weights(size, seed=5):
-    return random.Random(seed).randbytes(size)
+    chance, step = random.Random(seed), 1 << 24  # more at once than 256 MiB it does not give
+    return b"".join(chance.randbytes(min(step, size - begin)) for begin in range(0, size, step))
 
 
 def repository(size, seed=5):

@@ -255,7 +255,8 @@ def test_a_model_that_is_being_pulled_is_not_removed(place, hub):
 def test_a_pull_killed_at_random_ends_bit_right(place, hub):
     files = repository(KILL_BYTES)
     commit = hub.add(NAME, files)
-    hub.bytes_per_second = KILL_BYTES // 16  # of each of at most 4 or 8 connections
+    # Of each of 4 to 8 connections, so that all kills come before the end.
+    hub.bytes_per_second = KILL_BYTES // KILL_TIMES // 2
     chance = random.Random(4)
     left = [place.plan()["bytes_missing"]]
     for _ in range(KILL_TIMES):
