@@ -12,6 +12,7 @@ install(FILES
   include/textvec/embeddings.h
   include/textvec/engine.h
   include/textvec/export.h
+  include/textvec/hub.h
   include/textvec/options.h
   include/textvec/result.h
   ${PROJECT_BINARY_DIR}/include/textvec/version.h
@@ -51,7 +52,7 @@ endif()
 set(textvec_pc_requires "")
 set(textvec_pc_libs "")
 if(NOT BUILD_SHARED_LIBS)
-  set(textvec_pc_requires "protobuf, libcrypto")
+  set(textvec_pc_requires "protobuf, libcrypto, libcurl")
   set(textvec_pc_libs
     "-ltextvec_tokenizers -lonnx_proto ${textvec_onnxruntime_flags} -pthread -ldl -lm")
 endif()

@@ -45,20 +45,28 @@ Result<void> check_options(const LoadOptions& options) {
   return {};
 }
 
-// The ONNX file of a folder: onnx/model.onnx, model.onnx, or the only .onnx there is.
-std::optional<fs::path> find_onnx_file(const fs::path& folder) {
+// The ONNX file of a folder: onnx/model.onnx, model.onnx, or the only .onnx there is in the folder
+// and its onnx/.
+Result<std::optional<fs::path>> find_onnx_file(const fs::path& folder) {
   std::error_code error;
   for (const char* usual : {"onnx/model.onnx", "model.onnx"}) {
-    if (fs::is_regular_file(folder / usual, error)) return folder / usual;
+    if (fs::is_regular_file(folder / usual, error)) return std::optional(folder / usual);
   }
   std::vector<fs::path> found;
-  // Not a range-based loop, whose steps throw.
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->path().extension() == ".onnx") found.push_back(entry->path());
+  for (const fs::path& place : {folder, folder / "onnx"}) {
+    // Not a range-based loop, whose steps throw.
+    for (fs::directory_iterator entry(place, error), end; !error && entry != end;
+         entry.increment(error)) {
+      if (entry->path().extension() == ".onnx") found.push_back(entry->path());
+    }
+    error.clear();
   }
-  if (found.size() == 1) return found.front();
-  return std::nullopt;
+  if (found.empty()) return std::optional<fs::path>();
+  if (found.size() == 1) return std::optional(found.front());
+  return Error{ErrorCode::NotFound, std::to_string(found.size()) + " ONNX files in " +
+                                        folder.string() + ", and none is called model.onnx; name " +
+                                        "one of them, such as " +
+                                        std::min_element(found.begin(), found.end())->string()};
 }
 
 std::string join(const std::vector<std::string>& words) {
@@ -216,8 +224,9 @@ Result<ModelFiles> find_model(std::string_view model) {
   if (!files.onnx_file.empty()) return files;
   if (files.spec.known_architecture && model::Weights::present(files.folder)) return files;
   const auto onnx_file = find_onnx_file(folder);
-  if (!onnx_file) return nothing_to_run(files);
-  files.onnx_file = *onnx_file;
+  if (!onnx_file) return onnx_file.error();
+  if (!*onnx_file) return nothing_to_run(files);
+  files.onnx_file = **onnx_file;
   return files;
 }
 

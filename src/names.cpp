@@ -1,5 +1,6 @@
 // The names of the public enumerations, and BadResult.
 #include "textvec/embeddings.h"
+#include "textvec/hub.h"
 #include "textvec/result.h"
 
 namespace textvec {
@@ -60,6 +61,24 @@ std::string_view to_string(Precision precision) noexcept {
       return "f16";
     case Precision::Int8:
       return "int8";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Variant variant) noexcept {
+  switch (variant) {
+    case Variant::Auto:
+      return "auto";
+    case Variant::Safetensors:
+      return "safetensors";
+    case Variant::Fp32:
+      return "fp32";
+    case Variant::Fp16:
+      return "fp16";
+    case Variant::Q8:
+      return "q8";
+    case Variant::Q4:
+      return "q4";
   }
   return "unknown";
 }

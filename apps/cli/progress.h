@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace textvec::cli {
 
@@ -35,5 +36,9 @@ class Progress {
 
 // For LoadOptions::progress: a bar while a model is compiled.
 std::function<void(std::uint64_t, std::uint64_t)> compiling_bar();
+
+// The same while bytes are downloaded or read: `doing` says which. Of what is new since the first
+// call the rate, and from it the time that is left.
+std::function<void(std::uint64_t, std::uint64_t)> bytes_bar(std::string doing);
 
 }  // namespace textvec::cli

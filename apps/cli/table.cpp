@@ -38,6 +38,15 @@ std::string decimal(double value, int digits) {
   return text;
 }
 
+std::string size_text(std::uint64_t bytes) {
+  constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (bytes < 1024) return std::to_string(bytes) + " B";
+  double size = static_cast<double>(bytes) / 1024;
+  std::size_t unit = 0;
+  for (; size >= 1024; ++unit) size /= 1024;
+  return decimal(size, size < 10 ? 2 : size < 100 ? 1 : 0) + " " + kUnits[unit];
+}
+
 void add_placement(Table& table, const std::vector<ProviderPlacement>& placement) {
   for (const ProviderPlacement& part : placement) {
     table.row("placement", part.provider + ": " + std::to_string(part.nodes) + " nodes in " +

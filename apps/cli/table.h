@@ -1,6 +1,7 @@
 // In: labels and values. Out: an aligned table for people to read.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,9 @@ class Table {
 // For people: "2.25e-07", three digits that count; and "0.123", so many after the point.
 std::string short_number(double value);
 std::string decimal(double value, int digits);
+
+// For people: "768 B", "22.7 MiB", "1.11 GiB".
+std::string size_text(std::uint64_t bytes);
 
 // Which provider runs how much of the graph.
 void add_placement(Table& table, const std::vector<ProviderPlacement>& placement);

@@ -1,4 +1,4 @@
-// In: bytes or files. Out: SHA-256. See hash.h.
+// In: bytes or files. Out: SHA-256 or SHA-1. See hash.h.
 #include "model/hash.h"
 
 #include <openssl/evp.h>
@@ -11,12 +11,12 @@
 
 namespace textvec::model {
 
-struct Sha256::State {
+struct Hash::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
 
-  State() {
-    // Both fail only for want of memory: every OpenSSL 3 has SHA-256.
-    if (context == nullptr || EVP_DigestInit_ex(context, EVP_sha256(), nullptr) != 1) {
+  explicit State(const EVP_MD* algorithm) {
+    // Both fail only for want of memory: every OpenSSL 3 has SHA-256 and SHA-1.
+    if (context == nullptr || EVP_DigestInit_ex(context, algorithm, nullptr) != 1) {
       EVP_MD_CTX_free(context);
       throw std::bad_alloc();
     }
@@ -26,27 +26,29 @@ struct Sha256::State {
   State& operator=(const State&) = delete;
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) {}
-Sha256::~Sha256() = default;
-Sha256::Sha256(Sha256&&) noexcept = default;
-Sha256& Sha256::operator=(Sha256&&) noexcept = default;
+Hash::Hash(HashKind kind)
+    : state_(std::make_unique<State>(kind == HashKind::Sha256 ? EVP_sha256() : EVP_sha1())) {}
+Hash::~Hash() = default;
+Hash::Hash(Hash&&) noexcept = default;
+Hash& Hash::operator=(Hash&&) noexcept = default;
 
-void Sha256::update(std::span<const std::byte> bytes) {
+void Hash::update(std::span<const std::byte> bytes) {
   EVP_DigestUpdate(state_->context, bytes.data(), bytes.size());
 }
 
-void Sha256::update(std::string_view text) {
+void Hash::update(std::string_view text) {
   update(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
 
-std::string Sha256::finish() {
+std::string Hash::finish() {
   constexpr std::string_view kDigits = "0123456789abcdef";
-  std::array<unsigned char, 32> digest{};
-  EVP_DigestFinal_ex(state_->context, digest.data(), nullptr);
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  EVP_DigestFinal_ex(state_->context, digest.data(), &size);
   std::string text;
-  for (const unsigned char byte : digest) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
+  for (unsigned i = 0; i < size; ++i) {
+    text += kDigits[digest[i] >> 4];
+    text += kDigits[digest[i] & 15];
   }
   return text;
 }

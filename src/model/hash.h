@@ -1,7 +1,8 @@
-// In: bytes or files. Out: SHA-256 as 64 lower-case hexadecimal digits.
+// In: bytes or files. Out: SHA-256 or SHA-1, as lower-case hexadecimal digits.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -12,12 +13,14 @@
 
 namespace textvec::model {
 
-class Sha256 {
+enum class HashKind : std::uint8_t { Sha256, Sha1 };
+
+class Hash {
  public:
-  Sha256();
-  ~Sha256();
-  Sha256(Sha256&&) noexcept;
-  Sha256& operator=(Sha256&&) noexcept;
+  explicit Hash(HashKind kind);
+  ~Hash();
+  Hash(Hash&&) noexcept;
+  Hash& operator=(Hash&&) noexcept;
   void update(std::span<const std::byte> bytes);
   void update(std::string_view text);
   std::string finish();  // at most once
@@ -25,6 +28,11 @@ class Sha256 {
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+class Sha256 : public Hash {
+ public:
+  Sha256() : Hash(HashKind::Sha256) {}
 };
 
 // Errors: NotFound, Internal (read failed).

@@ -92,6 +92,7 @@ class Hub : public ::testing::Test {
   const ScopedVariable xdg_cache_home_{"XDG_CACHE_HOME"};
   const ScopedVariable home_{"HOME"};
   const ScopedVariable hf_hub_cache_{"HF_HUB_CACHE"};
+  const ScopedVariable hugging_face_hub_cache_{"HUGGINGFACE_HUB_CACHE"};
   const ScopedVariable hf_home_{"HF_HOME"};
   const testing::TemporaryFolder folder_;
 };
@@ -195,7 +196,17 @@ TEST_F(Hub, RefusesAMalformedName) {
                                    std::string("a "),
                                    std::string("a\\b"),
                                    std::string("a:b"),
-                                   std::string("a@main"),
+                                   std::string("a@"),
+                                   std::string("a@../b"),
+                                   std::string("a@.b"),
+                                   std::string("con"),
+                                   std::string("a/NUL.json"),
+                                   std::string("a--b"),
+                                   std::string("a./b"),
+                                   std::string("pypi:"),
+                                   std::string("pypi:-r"),
+                                   std::string("pypi:a/b"),
+                                   std::string("pypi:a==-v"),
                                    std::string("a\n"),
                                    std::string("a\x7F"),
                                    std::string("caf\xC3\xA9"),
@@ -220,8 +231,8 @@ TEST_F(Hub, TakesNamesOfTwoPartsOfNinetySixBytes) {
   const std::string part96(96, 'N');
   for (const std::string& name :
        {std::string("a"), std::string("A/b"), std::string("0.9_x-y"), std::string("-/_"),
-        std::string("a..b"), std::string("a./b."), part95, part96, part95 + "/" + part96,
-        part96 + "/" + part96, std::string(kDefaultModel)}) {
+        std::string("a..b"), part95, part96, part95 + "/" + part96, part96 + "/" + part96,
+        std::string(kDefaultModel)}) {
     expect_error(name, ErrorCode::NotFound, "no model \"" + name + "\"");
     fs::create_directories(folder_ / "models" / name);
     const auto location = locate(name);
@@ -291,20 +302,21 @@ TEST_F(Hub, PrefersAPathToAName) {
 TEST_F(Hub, LooksIntoTheFirstHuggingFaceCacheThatIsSet) {
   const std::pair<const ScopedVariable*, const char*> variables[] = {
       {&hf_hub_cache_, ""},
+      {&hugging_face_hub_cache_, ""},
       {&hf_home_, "/hub"},
       {&xdg_cache_home_, "/huggingface/hub"},
       {&home_, "/.cache/huggingface/hub"}};
-  std::array<fs::path, 4> snapshots;
-  std::array<std::string, 4> values;
-  for (std::size_t index = 0; index < 4; ++index) {
+  std::array<fs::path, 5> snapshots;
+  std::array<std::string, 5> values;
+  for (std::size_t index = 0; index < 5; ++index) {
     values[index] = (folder_ / ("cache" + std::to_string(index))).string();
     snapshots[index] = write_snapshot(values[index] + variables[index].second,
                                       "models--owner--name", "c" + std::to_string(index));
   }
-  for (std::size_t combination = 0; combination < 81; ++combination) {
+  for (std::size_t combination = 0; combination < 243; ++combination) {
     SCOPED_TRACE(combination);
     std::optional<std::size_t> first;
-    for (std::size_t index = 0; index < 4; ++index) {
+    for (std::size_t index = 0; index < 5; ++index) {
       const State state = state_of(combination, index);
       variables[index].first->set(state == State::Set     ? std::optional(values[index])
                                   : state == State::Empty ? std::optional(std::string())
@@ -320,6 +332,37 @@ TEST_F(Hub, LooksIntoTheFirstHuggingFaceCacheThatIsSet) {
       expect_error("owner/name", ErrorCode::NotFound,
                    "not in any cache, because neither TEXTVEC_CACHE nor HOME is set");
     }
+  }
+}
+
+TEST_F(Hub, TakesARevisionOfAName) {
+  textvec_cache_.set((folder_ / "ours").string());
+  hf_hub_cache_.set((folder_ / "theirs").string());
+  const std::string commit(40, 'c');
+  const fs::path main = write_snapshot(folder_ / "theirs", "models--owner--name", "a");
+  const fs::path other = folder_ / "theirs/models--owner--name/snapshots" / commit;
+  fs::create_directories(other);
+  testing::write_file(folder_ / "theirs/models--owner--name/refs/refs/pr/1", commit);
+  EXPECT_EQ(locate("owner/name")->path, main);
+  EXPECT_EQ(locate("owner/name@main")->path, main);
+  EXPECT_EQ(locate("owner/name@refs/pr/1")->path, other);
+  EXPECT_EQ(locate("owner/name@" + commit)->path, other);
+  EXPECT_EQ(locate("owner/name@" + commit)->name, "owner/name@" + commit);
+  expect_error("owner/name@v1", ErrorCode::NotFound, "models--owner--name");
+  // Whatever else lies there: what is asked for by revision is not in our cache.
+  fs::create_directories(folder_ / "ours/models/owner/name");
+  EXPECT_EQ(locate("owner/name@main")->path, main);
+}
+
+TEST_F(Hub, FindsAPackageByEachOfItsNames) {
+  textvec_cache_.set(folder_.path().string());
+  expect_error("pypi:some-model", ErrorCode::NotFound, (folder_ / "models/some-model").string());
+  fs::create_directories(folder_ / "models/some-model");
+  for (const char* name : {"pypi:some-model", "pypi:Some_Model", "some-model"}) {
+    const auto location = locate(name);
+    ASSERT_TRUE(location) << location.error().message;
+    EXPECT_EQ(location->path, folder_ / "models/some-model");
+    EXPECT_EQ(location->name, name);
   }
 }
 
@@ -414,18 +457,22 @@ TEST_F(Hub, PrefersOurCache) {
 
 TEST_F(Hub, NamesThePlacesThatWereSearched) {
   home_.set("/nowhere");
-  EXPECT_EQ(locate("owner/name").error().message,
-            "no model \"owner/name\": it is no path, and not in "
-            "/nowhere/.cache/textvec/models/owner/name or "
-            "/nowhere/.cache/huggingface/hub/models--owner--name");
+  EXPECT_EQ(
+      locate("owner/name").error().message,
+      "no model \"owner/name\": it is no path, and not in "
+      "/nowhere/.cache/textvec/models/owner/name or "
+      "/nowhere/.cache/huggingface/hub/models--owner--name; `textvec pull owner/name` downloads "
+      "what the hub has");
   home_.set(std::nullopt);
   textvec_cache_.set("/ours");
   EXPECT_EQ(locate("name").error().message,
-            "no model \"name\": it is no path, and not in /ours/models/name");
+            "no model \"name\": it is no path, and not in /ours/models/name; `textvec pull name` "
+            "downloads what the hub has");
   textvec_cache_.set(std::nullopt);
   hf_home_.set("/theirs");
   EXPECT_EQ(locate("name").error().message,
-            "no model \"name\": it is no path, and not in /theirs/hub/models--name");
+            "no model \"name\": it is no path, and not in /theirs/hub/models--name; `textvec pull "
+            "name` downloads what the hub has");
   EXPECT_EQ(locate("name").error().code, ErrorCode::NotFound);
 }
 
