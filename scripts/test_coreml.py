@@ -143,10 +143,11 @@ class Placement:
 
 
 def place(path, name):
+    import onnx
     from onnxruntime.tools.mobile_helpers import usability_checker
-    from onnxruntime.tools.onnx_model_utils import ModelProtoWithShapeInfo
 
-    model = ModelProtoWithShapeInfo(pathlib.Path(path)).model_with_shape_info
+    # Shapes need no weights, which may be gigabytes.
+    model = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False))
     rules = Rules(model.graph)
     info = usability_checker.check_partitioning(model.graph, rules, True, RANK_MAX)
     return Placement(

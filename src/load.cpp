@@ -264,6 +264,14 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
                          ", where the model pools; textvec puts it there");
   }
   info.tokens_max = tokens_max_of(spec);
+  std::size_t bucket_tokens = 0;
+  for (const BucketInfo& bucket : info.buckets) {
+    bucket_tokens = std::max(bucket_tokens, bucket.bucket.tokens);
+  }
+  if (info.path == GraphPath::Static && bucket_tokens < info.tokens_max) {
+    info.notes.push_back("texts of more than " + std::to_string(bucket_tokens) +
+                         " tokens run on the processor, on the fused graph");
+  }
   if (spec.tokens_max == 0) {
     info.notes.push_back("no file states a token limit; " + std::to_string(kTokensMaxAssumed) +
                          " is assumed");

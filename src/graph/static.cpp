@@ -211,8 +211,8 @@ void StaticTarget::output(const Edge& x) {
   file_.node(half ? "Cast" : "Identity", std::vector<std::string>{flat},
              std::vector<std::string>{name}, {},
              half ? std::span<const Attribute>(to_float) : std::span<const Attribute>());
-  std::vector<Dimension> dimensions;
-  for (const std::size_t size : shape) dimensions.emplace_back(integer(size));
+  std::vector<Dimension> dimensions(shape.size());
+  std::transform(shape.begin(), shape.end(), dimensions.begin(), integer);
   file_.output_float(name, dimensions);
 }
 

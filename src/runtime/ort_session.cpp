@@ -248,6 +248,8 @@ Ort::SessionOptions make_options(const SessionOptions& options) {
   out.SetExecutionMode(ORT_SEQUENTIAL);
   out.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
   out.AddConfigEntry(kOrtSessionOptionsRecordEpGraphAssignmentInfo, "1");
+  // Packed weights would be copies for each bucket; as they are, all buckets map the same file.
+  if (options.static_graph) out.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
   return out;
 }
 

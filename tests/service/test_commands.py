@@ -235,7 +235,7 @@ def test_info_states_what_a_bucket_takes(tiny):
     assert (second["texts"], second["tokens"]) == (1, 64)
     assert first["program_bytes"] > 0 and first["memory_bytes"] > 0
     assert second["memory_bytes"] == 0, "opened at its first use"
-    assert info(tiny)["buckets"] == []
+    assert about["notes"] == [] and info(tiny)["buckets"] == []
     table = run("info", *chosen, model=tiny).out.decode()
     assert re.search("^bucket 1x64 .*not open", table, re.MULTILINE)
 
@@ -269,6 +269,8 @@ def test_texts_longer_than_every_bucket_run_all_the_same(tiny):
     answer = run("embed", *texts, "--target", "static", "--buckets", "2x8", model=tiny)
     assert answer.code == 0
     numpy.testing.assert_allclose(answer.vectors(), expected, atol=2e-6)
+    (note,) = info(tiny, "--target", "static", "--buckets", "2x8")["notes"]
+    assert "more than 8 tokens run on the processor" in note
 
 
 def test_compile_needs_an_output(tiny):
