@@ -1,5 +1,5 @@
-# Goal: static graphs, run by the binary bucket by bucket, give the vectors of the libraries that the
-# fused ones are held against; and CoreML would take each of them whole, in both precisions.
+# Goal: static graphs, run by the binary in their buckets, give the vectors of the libraries that
+# the fused ones are held against; and CoreML would take each of them whole, in both precisions.
 import numpy as np
 import parity
 import pytest
