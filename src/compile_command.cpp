@@ -2,17 +2,45 @@
 #include "compile_command.h"
 
 #include <string>
+#include <utility>
 
+#include "batch/buckets.h"
 #include "graph/compile.h"
+#include "graph/static_model.h"
 #include "load.h"
 #include "model/safetensors.h"
 #include "runtime/session.h"
 
 namespace textvec {
+namespace {
 
-Result<std::vector<ProviderPlacement>> compile_to_folder(
-    std::string_view model, std::string_view target, Precision precision,
-    const std::filesystem::path& folder, const graph::OnnxFile::Progress& progress) {
+Result<std::vector<graph::OnnxModel>> write_graphs(const ModelFiles& files, std::string_view target,
+                                                   Precision precision, std::vector<Bucket> buckets,
+                                                   const std::filesystem::path& folder,
+                                                   const graph::OnnxFile::Progress& progress) {
+  const auto weights = model::Weights::open(files.folder);
+  if (!weights) return weights.error();
+  if (target == "static") {
+    const std::size_t tokens_max = tokens_max_of(files.spec);
+    if (buckets.empty()) buckets = batch::default_buckets(tokens_max);
+    if (const auto valid = batch::check_buckets(buckets, tokens_max); !valid) return valid.error();
+    return graph::compile_static_to(files.spec, *weights, precision, buckets, folder, progress);
+  }
+  auto graph =
+      graph::compile_to(files.spec, *weights, graph::Target::Fused, precision, folder, progress);
+  if (!graph) return std::move(graph).error();
+  std::vector<graph::OnnxModel> graphs;
+  graphs.push_back(std::move(*graph));
+  return graphs;
+}
+
+}  // namespace
+
+Result<std::vector<CompiledGraph>> compile_to_folder(std::string_view model,
+                                                     std::string_view target, Precision precision,
+                                                     std::vector<Bucket> buckets,
+                                                     const std::filesystem::path& folder,
+                                                     const graph::OnnxFile::Progress& progress) {
   if (target != "fused" && target != "static") {
     return Error{ErrorCode::InvalidArgument,
                  "target \"" + std::string(target) + "\"; it takes fused or static"};
@@ -25,15 +53,18 @@ Result<std::vector<ProviderPlacement>> compile_to_folder(
                      " is an ONNX file, which runs as it is; only safetensors weights "
                      "are compiled"};
   }
-  const auto weights = model::Weights::open(files->folder);
-  if (!weights) return weights.error();
-  auto graph = graph::compile_to(files->spec, *weights,
-                                 target == "fused" ? graph::Target::Fused : graph::Target::Static,
-                                 precision, folder, progress);
-  if (!graph) return graph.error();
-  const auto session = runtime::open_session(std::move(*graph), {});
-  if (!session) return session.error();
-  return (*session)->info().placement;
+  auto graphs = write_graphs(*files, target, precision, std::move(buckets), folder, progress);
+  if (!graphs) return std::move(graphs).error();
+  std::vector<CompiledGraph> compiled;
+  for (graph::OnnxModel& graph : *graphs) {
+    std::string name = graph.file.filename().string();
+    runtime::SessionOptions options;
+    options.static_graph = target == "static";
+    const auto session = runtime::open_session(std::move(graph), options);
+    if (!session) return session.error();
+    compiled.push_back({std::move(name), (*session)->info().placement});
+  }
+  return compiled;
 }
 
 }  // namespace textvec

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,13 +13,18 @@
 
 namespace textvec {
 
-// Writes model.onnx and model.onnx.data; `target` is "fused" or "static". Returns how many nodes
-// each provider of this machine would take.
-// Errors: InvalidArgument (target), Unsupported, NotFound, BadModel, Internal.
-Result<std::vector<ProviderPlacement>> compile_to_folder(std::string_view model,
-                                                         std::string_view target,
-                                                         Precision precision,
-                                                         const std::filesystem::path& folder,
-                                                         const graph::OnnxFile::Progress& progress);
+struct CompiledGraph {
+  std::string name{};                          // of its file
+  std::vector<ProviderPlacement> placement{};  // nodes that each provider of this machine takes
+};
+
+// Writes model.onnx and model.onnx.data; of target "static" a model_TEXTSxTOKENS.onnx for each
+// bucket, where none means textvec's choice.
+// Errors: InvalidArgument (target, buckets), Unsupported, NotFound, BadModel, Internal.
+Result<std::vector<CompiledGraph>> compile_to_folder(std::string_view model,
+                                                     std::string_view target, Precision precision,
+                                                     std::vector<Bucket> buckets,
+                                                     const std::filesystem::path& folder,
+                                                     const graph::OnnxFile::Progress& progress);
 
 }  // namespace textvec

@@ -7,10 +7,13 @@
 #include <system_error>
 #include <utility>
 
+#include "batch/buckets.h"
 #include "graph/compile.h"
+#include "graph/static_model.h"
 #include "hub/locate.h"
 #include "model/safetensors.h"
 #include "runtime/machine.h"
+#include "runtime/static_session.h"
 
 namespace textvec {
 namespace {
@@ -35,6 +38,10 @@ Result<void> check_options(const LoadOptions& options) {
   if (options.threads > kThreadsMax) {
     return Error{ErrorCode::InvalidArgument, "threads is " + std::to_string(options.threads) +
                                                  "; it takes 0 to " + std::to_string(kThreadsMax)};
+  }
+  if (options.target != Target::Static && !options.buckets.empty()) {
+    return Error{ErrorCode::InvalidArgument,
+                 "buckets are for target static; a fused graph takes any shape"};
   }
   for (const auto& checked :
        {check_range("batch_tokens_max", options.batch_tokens_max, kBatchTokensMax),
@@ -95,32 +102,112 @@ Result<fs::path> user_cache_folder(const LoadOptions& options) {
   return hub::cache_folder();
 }
 
+Result<void> check_as_is(const LoadOptions& options) {
+  if (options.precision != Precision::Auto && options.precision != Precision::F32) {
+    return Error{ErrorCode::Unsupported, "precision " + std::string(to_string(options.precision)) +
+                                             ": an ONNX file runs as it is; choose another file"};
+  }
+  if (options.target != Target::Auto) {
+    return Error{ErrorCode::Unsupported, "target " + std::string(to_string(options.target)) +
+                                             ": an ONNX file runs as it is"};
+  }
+  if (options.check_weights) {
+    return Error{ErrorCode::Unsupported,
+                 "check_weights: an ONNX file runs as it is; its weights are not looked at"};
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const model::Weights>> open_weights(const ModelFiles& files,
+                                                           const LoadOptions& options) {
+  auto weights = model::Weights::open(files.folder);
+  if (!weights) return std::move(weights).error();
+  if (options.check_weights) {
+    if (auto finite = weights->check_finite(); !finite) return std::move(finite).error();
+  }
+  return std::make_shared<const model::Weights>(std::move(*weights));
+}
+
+// Empty, with a word in the log, when there is none.
+fs::path graphs_folder(const LoadOptions& options) {
+  const auto folder = user_cache_folder(options);
+  if (folder) return *folder;
+  if (options.log) options.log(folder.error().message + "; the graph is built in memory");
+  return {};
+}
+
 Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& options) {
   if (!files.onnx_file.empty()) {
-    if (options.precision != Precision::Auto && options.precision != Precision::F32) {
-      return Error{ErrorCode::Unsupported, "precision " +
-                                               std::string(to_string(options.precision)) +
-                                               ": an ONNX file runs as it is; choose another file"};
-    }
-    if (options.check_weights) {
-      return Error{ErrorCode::Unsupported,
-                   "check_weights: an ONNX file runs as it is; its weights are not looked at"};
-    }
+    if (auto possible = check_as_is(options); !possible) return std::move(possible).error();
     graph::OnnxModel model;
     model.file = files.onnx_file;
     return model;
   }
-  const auto weights = model::Weights::open(files.folder);
+  const auto weights = open_weights(files, options);
   if (!weights) return weights.error();
-  if (options.check_weights) {
-    if (const auto finite = weights->check_finite(); !finite) return finite.error();
+  return graph::compile(files.spec, **weights, graph::Target::Fused, options.precision,
+                        graphs_folder(options), options.log, options.progress);
+}
+
+// The fused graph on the processor, for texts that no bucket takes.
+Result<std::unique_ptr<runtime::Session>> open_any_shape(const ModelFiles& files,
+                                                         LoadOptions options,
+                                                         runtime::SessionOptions session_options) {
+  options.precision = Precision::Auto;
+  options.check_weights = false;
+  auto graph = make_graph(files, options);
+  if (!graph) return std::move(graph).error();
+  session_options.provider = Provider::Cpu;
+  return runtime::open_session(std::move(*graph), session_options);
+}
+
+Result<void> open_static(const ModelFiles& files, const LoadOptions& options,
+                         const runtime::SessionOptions& session_options, LoadedModel& loaded) {
+  const std::size_t tokens_max = tokens_max_of(files.spec);
+  runtime::StaticOptions static_options;
+  static_options.session = session_options;
+  static_options.buckets =
+      options.buckets.empty() ? batch::default_buckets(tokens_max) : options.buckets;
+  if (auto valid = batch::check_buckets(static_options.buckets, tokens_max); !valid) return valid;
+  auto weights = open_weights(files, options);
+  if (!weights) return std::move(weights).error();
+  static_options.cache_folder = graphs_folder(options);
+  auto model =
+      graph::StaticModel::compile(files.spec, std::move(*weights), options.precision,
+                                  static_options.cache_folder, options.log, options.progress);
+  if (!model) return std::move(model).error();
+  loaded.info.precision = model->half() ? Precision::F16 : Precision::F32;
+  static_options.open_any_shape = [files, options, session_options] {
+    return open_any_shape(files, options, session_options);
+  };
+  auto session = runtime::open_static_session(std::move(*model), std::move(static_options));
+  if (!session) return std::move(session).error();
+  loaded.info.path = GraphPath::Static;
+  loaded.info.buckets = (*session)->buckets();
+  loaded.session = std::move(*session);
+  return {};
+}
+
+Result<void> open_session(const ModelFiles& files, const LoadOptions& options,
+                          LoadedModel& loaded) {
+  runtime::SessionOptions session_options;
+  session_options.threads =
+      options.threads != 0 ? options.threads : runtime::describe_machine().cores_physical;
+  session_options.provider = options.provider;
+  session_options.require_provider = options.require_provider;
+  loaded.info.threads = session_options.threads;
+  if (files.onnx_file.empty() && options.target == Target::Static) {
+    return open_static(files, options, session_options, loaded);
   }
-  const auto cache_folder = user_cache_folder(options);
-  if (!cache_folder && options.log) {
-    options.log(cache_folder.error().message + "; the graph is built in memory");
-  }
-  return graph::compile(files.spec, *weights, graph::Target::Fused, options.precision,
-                        cache_folder ? *cache_folder : fs::path(), options.log, options.progress);
+  auto graph = make_graph(files, options);
+  if (!graph) return std::move(graph).error();
+  loaded.info.graph_file = graph->file.string();
+  loaded.info.path = files.onnx_file.empty() ? GraphPath::Fused : GraphPath::AsIs;
+  if (options.precision != Precision::Auto) loaded.info.precision = options.precision;
+  auto session = runtime::open_session(std::move(*graph), session_options);
+  if (!session) return std::move(session).error();
+  loaded.session = std::move(*session);
+  return {};
 }
 
 Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
@@ -174,8 +261,6 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
   info.prompts = spec.prompts;
   info.default_prompt = spec.default_prompt;
   info.similarity = spec.similarity;
-  info.path = files.onnx_file.empty() ? GraphPath::Fused : GraphPath::AsIs;
-  info.precision = options.precision == Precision::Auto ? Precision::F32 : options.precision;
   info.provider_wanted = options.provider;
   info.provider = session.provider;
   info.provider_note = session.provider_note;
@@ -187,9 +272,16 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
     info.notes.push_back("tokenizer.json does not end a text with " + spec.final_token +
                          ", where the model pools; textvec puts it there");
   }
-  info.tokens_max = spec.tokens_max;
-  if (info.tokens_max == 0) {
-    info.tokens_max = kTokensMaxAssumed;
+  info.tokens_max = tokens_max_of(spec);
+  std::size_t bucket_tokens = 0;
+  for (const BucketInfo& bucket : info.buckets) {
+    bucket_tokens = std::max(bucket_tokens, bucket.bucket.tokens);
+  }
+  if (info.path == GraphPath::Static && bucket_tokens < info.tokens_max) {
+    info.notes.push_back("texts of more than " + std::to_string(bucket_tokens) +
+                         " tokens run on the processor, on the fused graph");
+  }
+  if (spec.tokens_max == 0) {
     info.notes.push_back("no file states a token limit; " + std::to_string(kTokensMaxAssumed) +
                          " is assumed");
   }
@@ -230,6 +322,10 @@ Result<ModelFiles> find_model(std::string_view model) {
   return files;
 }
 
+std::size_t tokens_max_of(const model::ModelSpec& spec) {
+  return spec.tokens_max == 0 ? kTokensMaxAssumed : spec.tokens_max;
+}
+
 Result<LoadedModel> load_model(std::string_view model, const LoadOptions& options) {
   if (const auto valid = check_options(options); !valid) return valid.error();
   auto files = find_model(model);
@@ -245,19 +341,9 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
     loaded.dense.push_back(std::move(*dense));
   }
 
-  auto graph = make_graph(*files, options);
-  if (!graph) return graph.error();
-  loaded.info.graph_file = graph->file.string();
-  runtime::SessionOptions session_options;
-  session_options.threads =
-      options.threads != 0 ? options.threads : runtime::describe_machine().cores_physical;
-  session_options.provider = options.provider;
-  session_options.require_provider = options.require_provider;
-  auto session = runtime::open_session(std::move(*graph), session_options);
-  if (!session) return session.error();
-  loaded.session = std::move(*session);
-  loaded.info.threads = session_options.threads;
-
+  if (auto opened = open_session(*files, options, loaded); !opened) {
+    return std::move(opened).error();
+  }
   const auto width = find_width(*loaded.session, loaded.tokenizer);
   if (!width) return width.error();
   if (const auto fits = check_width(loaded.spec, *width); !fits) return fits.error();

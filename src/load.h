@@ -41,4 +41,7 @@ struct ModelFiles {
 // Which of the paths fused and as-is the model takes. Errors: NotFound, BadModel, Unsupported.
 Result<ModelFiles> find_model(std::string_view model);
 
+// What the model's files state, or a safe guess.
+std::size_t tokens_max_of(const model::ModelSpec& spec);
+
 }  // namespace textvec

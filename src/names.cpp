@@ -101,6 +101,18 @@ std::string_view to_string(Pooling pooling) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(Target target) noexcept {
+  switch (target) {
+    case Target::Auto:
+      return "auto";
+    case Target::Fused:
+      return "fused";
+    case Target::Static:
+      return "static";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(GraphPath path) noexcept {
   switch (path) {
     case GraphPath::Fused:

@@ -1,5 +1,7 @@
 // In: the options of `textvec compile`. Out: a folder with the model's graph, and what would run
 // it.
+#include <utility>
+
 #include "commands.h"
 #include "compile_command.h"
 #include "exit_code.h"
@@ -11,29 +13,36 @@
 namespace textvec::cli {
 namespace {
 
-Result<void> check_buckets(const CompileCommand& command) {
-  for (const std::string& bucket : command.buckets) {
-    if (const auto shape = parse_shape("bucket", bucket); !shape) return shape.error();
+Result<std::vector<Bucket>> read_buckets(const CompileCommand& command) {
+  std::vector<Bucket> buckets;
+  for (const std::string& text : command.buckets) {
+    const auto shape = parse_shape("bucket", text);
+    if (!shape) return shape.error();
+    buckets.push_back({shape->texts, shape->tokens});
   }
-  if (!command.buckets.empty() && command.target != "static") {
+  if (!buckets.empty() && command.target != "static") {
     return Error{ErrorCode::InvalidArgument,
                  "--bucket is for --target static; a " + command.target + " graph takes any shape"};
   }
-  return {};
+  return buckets;
 }
 
 }  // namespace
 
 int run_compile(const CompileCommand& command) {
-  if (const auto checked = check_buckets(command); !checked) return fail(checked.error());
+  auto buckets = read_buckets(command);
+  if (!buckets) return fail(buckets.error());
   ModelOptions model;
   model.model = command.model;
-  const auto placement = compile_to_folder(model_name(model), command.target, command.precision,
-                                           command.output, compiling_bar());
-  if (!placement) return fail(placement.error());
+  const auto graphs = compile_to_folder(model_name(model), command.target, command.precision,
+                                        std::move(*buckets), command.output, compiling_bar());
+  if (!graphs) return fail(graphs.error());
   Table table;
   table.row("folder", command.output);
-  add_placement(table, *placement);
+  for (const CompiledGraph& graph : *graphs) {
+    if (graphs->size() > 1) table.row("graph", graph.name);
+    add_placement(table, graph.placement);
+  }
   return print(table.text());
 }
 

@@ -27,6 +27,31 @@ std::string provider_json(const ModelInfo& info) {
   return provider.text();
 }
 
+std::string bucket_name(Bucket bucket) {
+  return std::to_string(bucket.texts) + "x" + std::to_string(bucket.tokens);
+}
+
+std::string buckets_json(const std::vector<BucketInfo>& buckets) {
+  std::vector<std::string> items;
+  for (const BucketInfo& info : buckets) {
+    JsonObject item;
+    item.integer("texts", info.bucket.texts)
+        .integer("tokens", info.bucket.tokens)
+        .integer("program_bytes", info.program_bytes)
+        .integer("memory_bytes", info.memory_bytes)
+        .integer("disk_bytes", info.disk_bytes);
+    items.push_back(item.text());
+  }
+  return json_array(items);
+}
+
+std::string bucket_text(const BucketInfo& info) {
+  const auto mebibytes = [](std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+  return mebibytes(info.program_bytes) + " as a program; " +
+         (info.memory_bytes == 0 ? "not open" : mebibytes(info.memory_bytes) + " in memory") +
+         ", " + (info.disk_bytes == 0 ? "none" : mebibytes(info.disk_bytes)) + " on disk";
+}
+
 std::string info_json(const ModelInfo& info) {
   JsonObject json;
   json.string("model", info.name)
@@ -45,6 +70,7 @@ std::string info_json(const ModelInfo& info) {
       .string("graph_file", info.graph_file)
       .json("provider", provider_json(info))
       .json("placement", placement_json(info.placement))
+      .json("buckets", buckets_json(info.buckets))
       .integer("threads", info.threads)
       .integer("batch_tokens_max", info.batch_tokens_max)
       .string("runtime", info.runtime)
@@ -76,11 +102,16 @@ std::string info_table(const ModelInfo& info) {
   table.row("similarity", info.similarity)
       .row("precision", std::string(to_string(info.precision)))
       .row("path", std::string(to_string(info.path)))
-      .row("graph", info.graph_file.empty() ? "in memory" : info.graph_file)
+      .row("graph", info.path == GraphPath::Static ? "one a bucket"
+                    : info.graph_file.empty()      ? "in memory"
+                                                   : info.graph_file)
       .row("provider", std::string(to_string(info.provider)) +
                            " (wanted: " + std::string(to_string(info.provider_wanted)) + ")");
   if (!info.provider_note.empty()) table.row("", info.provider_note);
   add_placement(table, info.placement);
+  for (const BucketInfo& bucket : info.buckets) {
+    table.row("bucket " + bucket_name(bucket.bucket), bucket_text(bucket));
+  }
   table.row("threads", std::to_string(info.threads))
       .row("batch", std::to_string(info.batch_tokens_max) + " tokens at most")
       .row("runtime", info.runtime);

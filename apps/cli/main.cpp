@@ -20,6 +20,7 @@
 #include "hub/locate.h"
 #include "output_file.h"
 #include "progress.h"
+#include "shape.h"
 #include "textvec/embeddings.h"
 #include "textvec/version.h"
 
@@ -138,6 +139,20 @@ void add_precision(CLI::App& app, Precision& precision) {
              "of the weights (default: auto, which is f32)");
 }
 
+void add_buckets(CLI::App& app, std::vector<Bucket>& buckets) {
+  const auto check = [](const std::string& given) {
+    const auto list = parse_buckets(unprotected(given));
+    return list ? std::string() : list.error().message;
+  };
+  const auto store = [&buckets](const std::string& given) {
+    if (auto list = parse_buckets(given)) buckets = std::move(*list);
+  };
+  app.add_option_function<std::string>("--buckets", store,
+                                       "shapes of a static graph, TEXTSxTOKENS (default: six)")
+      ->check(CLI::Validator(check, "", "buckets"))
+      ->type_name("1x32,8x128,...");
+}
+
 void add_loading(CLI::App& app, ModelOptions& options) {
   add_model(app, options.model);
   LoadOptions& load = options.load;
@@ -149,6 +164,9 @@ void add_loading(CLI::App& app, ModelOptions& options) {
       named({Pooling::Cls, Pooling::Mean, Pooling::LastToken, Pooling::Max, Pooling::MeanSqrtLen}),
       "instead of the model's own");
   add_precision(app, load.precision);
+  add_choice(app, "--target", load.target, named({Target::Auto, Target::Fused, Target::Static}),
+             "what the graph is written for (default: auto, which is fused)");
+  add_buckets(app, load.buckets);
   add_choice(app, "--provider", load.provider,
              named({Provider::Auto, Provider::Cpu, Provider::CoreMl, Provider::WebGpu,
                     Provider::Cuda, Provider::OpenVino}),

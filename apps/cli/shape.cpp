@@ -34,4 +34,16 @@ Result<Shape> parse_shape(std::string_view what, std::string_view text) {
                    " tokens"};
 }
 
+Result<std::vector<Bucket>> parse_buckets(std::string_view list) {
+  std::vector<Bucket> buckets;
+  for (;;) {
+    const std::size_t comma = list.find(',');
+    const auto shape = parse_shape("bucket", list.substr(0, comma));
+    if (!shape) return shape.error();
+    buckets.push_back({shape->texts, shape->tokens});
+    if (comma == std::string_view::npos) return buckets;
+    list.remove_prefix(comma + 1);
+  }
+}
+
 }  // namespace textvec::cli

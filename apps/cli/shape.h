@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <string_view>
+#include <vector>
 
+#include "textvec/options.h"
 #include "textvec/result.h"
 
 namespace textvec::cli {
@@ -15,5 +17,8 @@ struct Shape {
 
 // `what` names the option in an error: "bucket". Errors: InvalidArgument.
 Result<Shape> parse_shape(std::string_view what, std::string_view text);
+
+// "1x32,8x128". Errors: InvalidArgument; what a model takes is checked by the library.
+Result<std::vector<Bucket>> parse_buckets(std::string_view list);
 
 }  // namespace textvec::cli

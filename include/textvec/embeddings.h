@@ -57,6 +57,16 @@ struct ProviderPlacement {
   std::size_t partitions = 0;  // subgraphs handed over in one piece
 };
 
+// What one shape of a static graph takes.
+struct BucketInfo {
+  Bucket bucket{};
+  // Of the weights and the bucket's own constants: the memory and the disk of a program that a
+  // provider compiles of it.
+  std::uint64_t program_bytes = 0;
+  std::uint64_t memory_bytes = 0;  // by which the process grew when it was opened; 0: not open
+  std::uint64_t disk_bytes = 0;    // of the program in the cache; 0: there is none
+};
+
 struct ModelInfo {
   std::string name{};
   std::string folder{};
@@ -73,9 +83,10 @@ struct ModelInfo {
   std::string graph_file{};              // the ONNX file that runs; empty: built in memory
   Precision precision = Precision::F32;  // never Auto; of an as-is file: F32, whatever it holds
   Provider provider_wanted = Provider::Auto;
-  Provider provider = Provider::Cpu;  // never Auto
-  std::string provider_note{};        // empty, or why the wanted provider was not used
-  std::vector<ProviderPlacement> placement{};
+  Provider provider = Provider::Cpu;           // never Auto
+  std::string provider_note{};                 // empty, or why the wanted provider was not used
+  std::vector<ProviderPlacement> placement{};  // of the first bucket, when path is Static
+  std::vector<BucketInfo> buckets{};           // as they were after loading, when path is Static
   unsigned threads = 0;
   std::size_t batch_tokens_max = 0;
   std::string runtime{};             // "ONNX Runtime 1.32.0"
@@ -91,6 +102,7 @@ struct Health {
 TEXTVEC_EXPORT std::string_view to_string(Provider provider) noexcept;    // "cpu"
 TEXTVEC_EXPORT std::string_view to_string(Precision precision) noexcept;  // "f32"
 TEXTVEC_EXPORT std::string_view to_string(Pooling pooling) noexcept;      // "last-token"
+TEXTVEC_EXPORT std::string_view to_string(Target target) noexcept;        // "static"
 TEXTVEC_EXPORT std::string_view to_string(GraphPath path) noexcept;       // "as-is"
 
 }  // namespace textvec

@@ -9,6 +9,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace textvec {
 
@@ -38,13 +39,32 @@ enum class BadText : std::uint8_t {
   Report,    // the others get their vectors; the error stands in Embeddings::failures
 };
 
+// The graph that textvec writes from a model's weights.
+enum class Target : std::uint8_t {
+  Auto,    // Fused
+  Fused,   // any shape, ONNX Runtime's fused operators: for processors
+  Static,  // a few fixed shapes, plain operators: for accelerators that compile a program
+};
+
+// A shape of a static graph.
+struct Bucket {
+  std::size_t texts = 0;   // 1..64
+  std::size_t tokens = 0;  // of each text, padding included; 1..2048
+
+  bool operator==(const Bucket&) const = default;
+};
+
 struct LoadOptions {
   // What is computed.
   Pooling pooling = Pooling::FromModel;
   Precision precision = Precision::Auto;  // Auto: f32
-  Provider provider = Provider::Auto;     // falls back to Cpu; ModelInfo::provider_note says why
-  bool require_provider = false;          // fail with ErrorCode::Provider instead of falling back
-  bool check_weights = false;  // look for NaN and infinity in all weights first (BadModel)
+  Target target = Target::Auto;
+  // With Target::Static: the shapes, 16 at most, each prepared at its first use. Empty: textvec's
+  // choice, docs/coreml.md. Longer texts run on the processor's fused graph.
+  std::vector<Bucket> buckets{};
+  Provider provider = Provider::Auto;  // falls back to Cpu; ModelInfo::provider_note says why
+  bool require_provider = false;       // fail with ErrorCode::Provider instead of falling back
+  bool check_weights = false;          // look for NaN and infinity in all weights first (BadModel)
 
   // How fast, and with how much memory.
   unsigned threads = 0;                   // of one inference; 0: the machine's physical cores

@@ -24,6 +24,7 @@ struct Batch {
   std::vector<std::int64_t> type_ids{};
   std::vector<std::size_t> lengths{};      // per row, without padding
   std::vector<std::size_t> pool_begins{};  // per row
+  std::vector<float> embeddings{};         // [rows, length, width], for graphs that begin with them
 };
 
 Batch make_batch(std::span<const Text* const> texts, std::int64_t pad_token_id);

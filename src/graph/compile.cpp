@@ -24,7 +24,7 @@ Result<void> check_request(const model::ModelSpec& spec, Target target, Precisio
                  "architecture \"" + spec.transformer.type + "\" is not one that textvec compiles"};
   }
   if (target == Target::Static) {
-    return Error{ErrorCode::Unsupported, "target static is not in this version; use fused"};
+    return Error{ErrorCode::Unsupported, "target static has a graph for each bucket"};
   }
   if (precision == Precision::F16) {
     return Error{ErrorCode::Unsupported, "precision f16 is not in this version; use f32 or int8"};
@@ -39,11 +39,7 @@ Precision chosen(Precision precision) {
 Result<OnnxFile> build(const model::ModelSpec& spec, const model::Weights& weights,
                        FusedTarget::Linears linears) {
   FusedTarget target(weights, linears);
-  if (spec.transformer.type == "qwen3") {
-    build_qwen3(spec.transformer, spec.pooling, weights, target);
-  } else {
-    build_bert(spec.transformer, weights, target);
-  }
+  build_architecture(spec, weights, target);
   if (const auto status = target.status(); !status) return status.error();
   return std::move(target).take_file();
 }
@@ -66,11 +62,22 @@ std::string describe(const model::ModelSpec& spec) {
   return std::move(text).str();
 }
 
-Result<std::string> cache_key(const model::ModelSpec& spec, const model::Weights& weights,
-                              Precision precision, const GraphCache& cache) {
+}  // namespace
+
+void build_architecture(const model::ModelSpec& spec, const model::Weights& weights,
+                        Blocks& blocks) {
+  if (spec.transformer.type == "qwen3") {
+    build_qwen3(spec.transformer, spec.pooling, weights, blocks);
+  } else {
+    build_bert(spec.transformer, weights, blocks);
+  }
+}
+
+Result<std::string> graph_key(const model::ModelSpec& spec, const model::Weights& weights,
+                              const GraphCache& cache, std::string_view form) {
   model::Sha256 hash;
-  hash.update("textvec " TEXTVEC_VERSION " format " + std::to_string(kFormat) + " fused " +
-              std::string(to_string(precision)) + "\n");
+  hash.update("textvec " TEXTVEC_VERSION " format " + std::to_string(kFormat) + " " +
+              std::string(form) + "\n");
   hash.update(describe(spec));
   for (const auto& file : weights.files()) {
     const auto sha256 = cache.file_sha256(file);
@@ -79,8 +86,6 @@ Result<std::string> cache_key(const model::ModelSpec& spec, const model::Weights
   }
   return hash.finish();
 }
-
-}  // namespace
 
 Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& weights,
                           Target target, Precision precision,
@@ -98,7 +103,7 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
     return file->build_in_memory(progress);
   }
   const GraphCache cache(cache_folder);
-  const auto key = cache_key(spec, weights, used, cache);
+  const auto key = graph_key(spec, weights, cache, "fused " + std::string(to_string(used)));
   if (!key) return key.error();
   if (auto found = cache.find(*key)) {
     OnnxModel model;

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "graph/blocks.h"
+#include "graph/cache.h"
 #include "graph/onnx_file.h"
 #include "model/safetensors.h"
 #include "model/spec.h"
@@ -15,7 +17,7 @@
 
 namespace textvec::graph {
 
-enum class Target : unsigned char { Fused, Static };
+enum class Target : unsigned char { Fused, Static };  // static_model.h writes Static
 
 using Log = std::function<void(std::string_view)>;
 
@@ -35,5 +37,14 @@ Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights&
                              Target target, Precision precision,
                              const std::filesystem::path& folder,
                              const OnnxFile::Progress& progress = {});
+
+// The model's architecture in the blocks of whatever target.
+void build_architecture(const model::ModelSpec& spec, const model::Weights& weights,
+                        Blocks& blocks);
+
+// The cache's key of a graph of this model; `form` names target and precision. Errors: as
+// GraphCache::file_sha256().
+Result<std::string> graph_key(const model::ModelSpec& spec, const model::Weights& weights,
+                              const GraphCache& cache, std::string_view form);
 
 }  // namespace textvec::graph

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -28,12 +29,48 @@ std::uint64_t aligned(std::uint64_t offset) {
 }
 
 struct Weight {
+  std::string name{};
+  TensorType type = TensorType::Float;
   std::uint64_t offset = 0;
   std::size_t elements = 0;
   std::size_t row_elements = 1;
   Fill fill{};
   Encode encode{};  // none: kept as they are
 };
+
+std::size_t size_of(TensorType type) { return type == TensorType::Half ? 2 : sizeof(float); }
+
+constexpr std::uint16_t kHalfInfinity = 0x7c00;
+
+// IEEE 754 binary16, rounded to nearest, ties to even. Infinity when it is too large.
+std::uint16_t narrow(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = bits >> 16 & 0x8000U;
+  const std::uint32_t magnitude = bits & 0x7fffffffU;
+  std::uint32_t half = 0;
+  if (magnitude > 0x7f800000U) {
+    half = 0x7e00U;  // not a number
+  } else if (magnitude >= 0x477ff000U) {
+    half = kHalfInfinity;  // 65,520 and above
+  } else if (magnitude >= 0x38800000U) {
+    // The carry of a rounded fraction runs into the exponent, as it should.
+    half = (magnitude - 0x38000000U + 0xfffU + (magnitude >> 13 & 1U)) >> 13;
+  } else {
+    // Below the normal numbers a unit is 2^-24; the sum leaves the rounded count of units behind.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
+    half = std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(0.5F);
+  }
+  return static_cast<std::uint16_t>(sign | half);
+}
+
+// The bytes of `values` as `type`, in `narrowed` where that is another type.
+std::span<const std::byte> as_type(std::span<const float> values, TensorType type,
+                                   std::vector<std::uint16_t>& narrowed) {
+  if (type != TensorType::Half) return std::as_bytes(values);
+  narrowed.resize(values.size());
+  std::transform(values.begin(), values.end(), narrowed.begin(), narrow);
+  return std::as_bytes(std::span<const std::uint16_t>(narrowed));
+}
 
 // A file being written, hashed on the way.
 class OutputFile {
@@ -104,6 +141,8 @@ int onnx_type(TensorType type) {
   switch (type) {
     case TensorType::Float:
       return onnx::TensorProto::FLOAT;
+    case TensorType::Half:
+      return onnx::TensorProto::FLOAT16;
     case TensorType::Int64:
       return onnx::TensorProto::INT64;
     case TensorType::Bool:
@@ -158,10 +197,11 @@ struct OnnxFile::State {
 
   // Gives the external data to `sink` piece by piece, gaps included.
   template <class Sink>
-  void write_data(const Sink& sink, const Progress& progress) const {
+  Result<void> write_data(const Sink& sink, const Progress& progress) const {
     std::uint64_t position = 0;
     std::vector<float> chunk;
     std::vector<std::byte> encoded;
+    std::vector<std::uint16_t> narrowed;
     for (const Weight& weight : weights) {
       const std::vector<std::byte> gap(weight.offset - position);
       sink(std::span<const std::byte>(gap));
@@ -171,16 +211,25 @@ struct OnnxFile::State {
       for (std::size_t begin = 0; begin < weight.elements; begin += step) {
         chunk.resize(std::min(step, weight.elements - begin));
         weight.fill(begin, chunk);
-        auto bytes = std::as_bytes(std::span<const float>(chunk));
+        auto bytes = as_type(chunk, weight.type, narrowed);
         if (weight.encode) {
           weight.encode(chunk, encoded);
           bytes = encoded;
+        }
+        if (std::any_of(narrowed.begin(), narrowed.end(), [](std::uint16_t half) {
+              return (half & kHalfInfinity) == kHalfInfinity;
+            })) {
+          return Error{ErrorCode::BadModel,
+                       "tensor \"" + weight.name +
+                           "\" holds a value that a 16-bit float cannot, which ends at 65,504; "
+                           "use precision f32"};
         }
         sink(bytes);
         position += bytes.size();
         if (progress) progress(position, data_bytes);
       }
     }
+    return {};
   }
 };
 
@@ -202,6 +251,10 @@ OnnxFile& OnnxFile::operator=(OnnxFile&&) noexcept = default;
 
 void OnnxFile::input_int64(const std::string& name, const std::vector<Dimension>& shape) {
   set_value(state_->model.mutable_graph()->add_input(), name, onnx::TensorProto::INT64, shape);
+}
+
+void OnnxFile::input_float(const std::string& name, const std::vector<Dimension>& shape) {
+  set_value(state_->model.mutable_graph()->add_input(), name, onnx::TensorProto::FLOAT, shape);
 }
 
 void OnnxFile::output_float(const std::string& name, const std::vector<Dimension>& shape) {
@@ -246,13 +299,16 @@ void OnnxFile::loop(std::span<const std::string> inputs, std::span<const std::st
   *attribute->mutable_g() = std::move(state_->body);
 }
 
-void OnnxFile::weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill) {
+void OnnxFile::weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill,
+                      TensorType type) {
   Weight weight;
+  weight.name = name;
+  weight.type = type;
   weight.elements = 1;
   for (const std::size_t size : shape) weight.elements *= size;
   weight.row_elements = shape.empty() ? 1 : shape.back();
   weight.fill = std::move(fill);
-  add_weight(name, shape, onnx::TensorProto::FLOAT, weight.elements * sizeof(float),
+  add_weight(name, shape, onnx_type(type), weight.elements * size_of(type),
              &weight.offset);
   state_->weights.push_back(std::move(weight));
 }
@@ -260,6 +316,7 @@ void OnnxFile::weight(const std::string& name, const std::vector<std::size_t>& s
 void OnnxFile::encoded_weight(const std::string& name, std::size_t bytes, std::size_t elements,
                               std::size_t unit_elements, Fill fill, Encode encode) {
   Weight weight;
+  weight.name = name;
   weight.elements = elements;
   weight.row_elements = unit_elements;
   weight.fill = std::move(fill);
@@ -292,35 +349,57 @@ void OnnxFile::constant(const std::string& name, std::span<const std::int64_t> v
   for (const std::int64_t value : values) tensor->add_int64_data(value);
 }
 
+void OnnxFile::constant(const std::string& name, std::span<const float> values,
+                        const std::vector<std::size_t>& shape, TensorType type) {
+  auto* tensor = state_->model.mutable_graph()->add_initializer();
+  tensor->set_name(name);
+  tensor->set_data_type(onnx_type(type));
+  for (const std::size_t size : shape) tensor->add_dims(static_cast<std::int64_t>(size));
+  std::vector<std::uint16_t> narrowed;
+  const auto bytes = as_type(values, type, narrowed);
+  tensor->set_raw_data(bytes.data(), bytes.size());
+}
+
 std::uint64_t OnnxFile::data_bytes() const noexcept { return state_->data_bytes; }
+
+std::string OnnxFile::model_bytes() const { return state_->model.SerializeAsString(); }
+
+Result<std::string> OnnxFile::write_model(const std::filesystem::path& file) const {
+  const std::string bytes = model_bytes();
+  OutputFile model(file);
+  model.append(std::as_bytes(std::span<const char>(bytes)));
+  return model.finish();
+}
+
+Result<std::string> OnnxFile::write_data(const std::filesystem::path& file,
+                                         const Progress& progress) const {
+  OutputFile data(file);
+  const auto filled =
+      state_->write_data([&](std::span<const std::byte> bytes) { data.append(bytes); }, progress);
+  if (!filled) return filled.error();
+  return data.finish();
+}
 
 Result<WrittenFiles> OnnxFile::write(const std::filesystem::path& folder,
                                      const Progress& progress) const {
-  WrittenFiles files;
-  OutputFile data(folder / kDataName);
-  state_->write_data([&](std::span<const std::byte> bytes) { data.append(bytes); }, progress);
-  auto data_sha256 = data.finish();
+  auto data_sha256 = write_data(folder / kDataName, progress);
   if (!data_sha256) return data_sha256.error();
-
-  const std::string bytes = state_->model.SerializeAsString();
-  OutputFile model(folder / kModelName);
-  model.append(std::as_bytes(std::span<const char>(bytes)));
-  auto model_sha256 = model.finish();
+  auto model_sha256 = write_model(folder / kModelName);
   if (!model_sha256) return model_sha256.error();
-
   return WrittenFiles{std::move(*model_sha256), std::move(*data_sha256), state_->data_bytes};
 }
 
-OnnxModel OnnxFile::build_in_memory(const Progress& progress) const {
+Result<OnnxModel> OnnxFile::build_in_memory(const Progress& progress) const {
   OnnxModel out;
-  out.model = state_->model.SerializeAsString();
+  out.model = model_bytes();
   out.data_name = kDataName;
   out.data.reserve(state_->data_bytes);
-  state_->write_data(
+  const auto filled = state_->write_data(
       [&](std::span<const std::byte> bytes) {
         out.data.insert(out.data.end(), bytes.begin(), bytes.end());
       },
       progress);
+  if (!filled) return filled.error();
   return out;
 }
 

@@ -45,7 +45,7 @@ inline constexpr std::string_view kTextvec = "textvec";          // operators th
 inline constexpr std::string_view kModelName = "model.onnx";
 inline constexpr std::string_view kDataName = "model.onnx.data";
 
-enum class TensorType : std::uint8_t { Float, Int64, Bool };
+enum class TensorType : std::uint8_t { Float, Half, Int64, Bool };
 
 // An input or output of a loop's body.
 struct BodyPort {
@@ -68,6 +68,7 @@ class OnnxFile {
   OnnxFile& operator=(OnnxFile&&) noexcept;
 
   void input_int64(const std::string& name, const std::vector<Dimension>& shape);
+  void input_float(const std::string& name, const std::vector<Dimension>& shape);
   void output_float(const std::string& name, const std::vector<Dimension>& shape);
   // The node's name is that of its first output.
   void node(std::string_view operation, std::span<const std::string> inputs,
@@ -79,14 +80,18 @@ class OnnxFile {
   void end_body(std::span<const BodyPort> inputs, std::span<const BodyPort> outputs);
   // A Loop with the body that was ended last.
   void loop(std::span<const std::string> inputs, std::span<const std::string> outputs);
-  // float32 tensor, kept outside the .onnx.
-  void weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill);
+  // Tensor of `type`, Float or Half, kept outside the .onnx.
+  void weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill,
+              TensorType type = TensorType::Float);
   // uint8 tensor of `bytes` that `encode` makes of `elements` values, also outside the .onnx.
   void encoded_weight(const std::string& name, std::size_t bytes, std::size_t elements,
                       std::size_t unit_elements, Fill fill, Encode encode);
-  // Small int64 tensor inside the .onnx; an empty shape is a scalar.
+  // Small tensor inside the .onnx; an empty shape is a scalar. `type` is Float or Half, and nothing
+  // may overflow it.
   void constant(const std::string& name, std::span<const std::int64_t> values,
                 const std::vector<std::size_t>& shape);
+  void constant(const std::string& name, std::span<const float> values,
+                const std::vector<std::size_t>& shape, TensorType type);
 
   std::uint64_t data_bytes() const noexcept;  // of all weights, with alignment
 
@@ -94,9 +99,16 @@ class OnnxFile {
   using Progress = std::function<void(std::uint64_t, std::uint64_t)>;
 
   // Writes kModelName and kDataName into an existing folder and syncs both to the disk.
-  // Errors: Internal (file and reason), after which the files are incomplete.
+  // Errors: Internal (file and reason), after which the files are incomplete; BadModel (a weight
+  // that a 16-bit float cannot hold).
   Result<WrittenFiles> write(const std::filesystem::path& folder, const Progress& progress) const;
-  OnnxModel build_in_memory(const Progress& progress) const;
+  Result<OnnxModel> build_in_memory(const Progress& progress) const;
+
+  // Its halves, for several graphs over the data of one: they must have the same weights in the
+  // same order. Return the file's SHA-256. Errors: as write().
+  Result<std::string> write_data(const std::filesystem::path& file, const Progress& progress) const;
+  Result<std::string> write_model(const std::filesystem::path& file) const;
+  std::string model_bytes() const;
 
  private:
   struct State;

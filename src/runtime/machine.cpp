@@ -14,6 +14,7 @@
 #include <utility>
 
 #ifdef __APPLE__
+#include <mach/mach.h>
 #include <sys/resource.h>
 #include <sys/sysctl.h>
 #else
@@ -147,18 +148,34 @@ std::uint64_t peak_memory_bytes() {
   return ::getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<std::uint64_t>(usage.ru_maxrss) : 0;
 }
 
+std::uint64_t resident_memory_bytes() {
+  mach_task_basic_info_data_t info{};
+  mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
+  const kern_return_t done = ::task_info(mach_task_self(), MACH_TASK_BASIC_INFO,
+                                         reinterpret_cast<task_info_t>(&info), &count);
+  return done == KERN_SUCCESS ? info.resident_size : 0;
+}
+
 #else
 
-// Not getrusage(), which on Linux also counts what the process was before exec().
-std::uint64_t peak_memory_bytes() {
+namespace {
+
+std::uint64_t bytes_of_status(std::string_view wanted) {
   std::ifstream file("/proc/self/status");
   for (std::string key; file >> key;) {
     std::uint64_t kibibytes = 0;
-    if (key == "VmHWM:" && file >> kibibytes) return kibibytes << 10;
+    if (key == wanted && file >> kibibytes) return kibibytes << 10;
     file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
   }
   return 0;
 }
+
+}  // namespace
+
+// Not getrusage(), which on Linux also counts what the process was before exec().
+std::uint64_t peak_memory_bytes() { return bytes_of_status("VmHWM:"); }
+
+std::uint64_t resident_memory_bytes() { return bytes_of_status("VmRSS:"); }
 
 #endif
 

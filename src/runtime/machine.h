@@ -18,7 +18,8 @@ struct Machine {
 
 Machine describe_machine();
 
-// The most memory that this process ever held at once; 0: unknown.
+// The most memory that this process ever held at once, and what it holds now; 0: unknown.
 std::uint64_t peak_memory_bytes();
+std::uint64_t resident_memory_bytes();
 
 }  // namespace textvec::runtime

@@ -8,6 +8,7 @@
 #include <exception>
 #include <utility>
 
+#include "graph/static.h"
 #include "graph/strangers_file.h"
 #include "runtime/linear_operator.h"
 #include "runtime/providers.h"
@@ -113,6 +114,41 @@ class InputTensor {
   Ort::Value tensor_{nullptr};
 };
 
+// An input of a static graph. Owns what the tensor points into, or the batch does.
+class FloatInput {
+ public:
+  FloatInput(Feed feed, const batch::Batch& batch) {
+    const auto rows = static_cast<std::int64_t>(batch.rows);
+    const auto length = static_cast<std::int64_t>(batch.length);
+    std::vector<std::int64_t> shape{rows, length};
+    std::span<const float> values;
+    if (feed == Feed::Embeddings) {
+      values = batch.embeddings;
+      shape = {rows * length, static_cast<std::int64_t>(values.size()) / (rows * length)};
+    } else if (feed == Feed::Bias) {
+      values_.resize(batch.mask.size());
+      std::transform(batch.mask.begin(), batch.mask.end(), values_.begin(), [](std::int64_t token) {
+        return token != 0 ? 0.0F : graph::StaticTarget::kMasked;
+      });
+      values = values_;
+    } else {
+      values_.assign(batch.rows * batch.length, 0.0F);
+      for (std::size_t row = 0; row < batch.rows; ++row) {
+        values_[row * batch.length + batch.lengths[row] - 1] = 1;
+      }
+      values = values_;
+    }
+    // ONNX Runtime takes a mutable pointer and does not write through it.
+    tensor_ = Ort::Value::CreateTensor<float>(processor_memory(), const_cast<float*>(values.data()),
+                                              values.size(), shape.data(), shape.size());
+  }
+  Ort::Value take() { return std::move(tensor_); }
+
+ private:
+  std::vector<float> values_{};
+  Ort::Value tensor_{nullptr};
+};
+
 std::vector<std::int64_t> position_ids(const batch::Batch& batch) {
   std::vector<std::int64_t> ids(batch.ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -167,13 +203,19 @@ class OrtSession final : public Session {
                                             static_cast<std::int64_t>(batch.length)};
       const std::vector<std::int64_t> positions = position_ids(batch);
       std::vector<InputTensor> tensors;
+      std::vector<FloatInput> floats;
       std::vector<Ort::Value> inputs;
       std::vector<const char*> names;
       tensors.reserve(signature_.inputs.size());
+      floats.reserve(signature_.inputs.size());
       for (const BoundInput& input : signature_.inputs) {
         names.push_back(input.name.c_str());
         if (input.feed == Feed::PastKeyValues) {
           inputs.push_back(empty_cache(input, batch.rows));
+          continue;
+        }
+        if (input.feed >= Feed::Embeddings) {
+          inputs.push_back(floats.emplace_back(input.feed, batch).take());
           continue;
         }
         const auto& values = input.feed == Feed::Ids       ? batch.ids
@@ -210,6 +252,8 @@ Ort::SessionOptions make_options(const SessionOptions& options) {
   out.SetExecutionMode(ORT_SEQUENTIAL);
   out.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
   out.AddConfigEntry(kOrtSessionOptionsRecordEpGraphAssignmentInfo, "1");
+  // Packed weights would be copies for each bucket; as they are, all buckets map the same file.
+  if (options.static_graph) out.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
   return out;
 }
 
@@ -272,6 +316,10 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     auto signature = read_signature(session);
     if (!signature) {
       return Error{signature.error().code, name + ": " + signature.error().message};
+    }
+    if (signature->is_static && !options.static_graph) {
+      return Error{ErrorCode::Unsupported,
+                   name + " is a static graph, which textvec runs from the model's own folder"};
     }
     SessionInfo info;
     info.pooled = signature->pooled;

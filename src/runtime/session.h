@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -52,6 +53,10 @@ struct SessionOptions {
   unsigned threads = 1;
   Provider provider = Provider::Auto;
   bool require_provider = false;
+  bool static_graph = false;  // one of graph/static.h: batches have embeddings
+  // Where a provider that compiles the graph may keep what it made, for this graph and this version
+  // of ONNX Runtime alone; empty: nowhere.
+  std::filesystem::path program_folder{};
 };
 
 // Errors: NotFound, BadModel (not an embedding graph: inputs or outputs named), Unsupported (an

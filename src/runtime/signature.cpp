@@ -7,6 +7,8 @@
 #include <optional>
 #include <string_view>
 
+#include "graph/static.h"
+
 namespace textvec::runtime {
 namespace {
 
@@ -36,6 +38,9 @@ std::optional<Feed> feed_of(std::string_view name) {
   if (name == "token_type_ids" || name == "segment_ids") return Feed::TypeIds;
   if (name == "position_ids") return Feed::PositionIds;
   if (is_past(name)) return Feed::PastKeyValues;
+  if (name == graph::kEmbeddingsInput) return Feed::Embeddings;
+  if (name == graph::kBiasInput) return Feed::Bias;
+  if (name == graph::kLastTokenInput) return Feed::LastToken;
   return std::nullopt;
 }
 
@@ -64,6 +69,14 @@ Result<BoundInput> bind_past(const Port& port) {
   return BoundInput{port.name, Feed::PastKeyValues, port.type, port.shape[1], port.shape[3]};
 }
 
+Result<BoundInput> bind_float(const Port& port, Feed feed) {
+  if (port.type == ElementType::Float && port.shape.size() == 2) {
+    return BoundInput{port.name, feed, port.type, 0, 0};
+  }
+  return Error{ErrorCode::BadModel, "input \"" + port.name + "\" is " + describe(port.shape) +
+                                        "; textvec feeds floats of rank 2"};
+}
+
 Result<BoundInput> bind(const Port& port) {
   const auto feed = feed_of(port.name);
   if (!feed) {
@@ -73,6 +86,7 @@ Result<BoundInput> bind(const Port& port) {
                      "past_key_values.N.key and .value"};
   }
   if (*feed == Feed::PastKeyValues) return bind_past(port);
+  if (*feed >= Feed::Embeddings) return bind_float(port, *feed);
   const bool integer = port.type == ElementType::Int64 || port.type == ElementType::Int32;
   if (!integer || port.shape.size() != 2) {
     return Error{ErrorCode::BadModel, "input \"" + port.name + "\" has rank " +
@@ -111,7 +125,8 @@ Result<Signature> choose_signature(const std::vector<Port>& inputs,
   for (const Port& port : inputs) {
     auto input = bind(port);
     if (!input) return input.error();
-    has_ids = has_ids || input->feed == Feed::Ids;
+    has_ids = has_ids || input->feed == Feed::Ids || input->feed == Feed::Embeddings;
+    signature.is_static = signature.is_static || input->feed >= Feed::Embeddings;
     signature.inputs.push_back(std::move(*input));
   }
   if (!has_ids) return Error{ErrorCode::BadModel, "the graph has no input \"input_ids\""};

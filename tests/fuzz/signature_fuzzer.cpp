@@ -82,12 +82,17 @@ void check_inputs(const std::vector<Port>& ports, const Signature& signature) {
       check_past(ports[i], input);
       continue;
     }
+    check(ports[i].shape.size() == 2, "only matrices are fed");
+    has_ids = has_ids || input.feed == Feed::Ids || input.feed == Feed::Embeddings;
+    if (input.feed >= Feed::Embeddings) {
+      check(input.type == ElementType::Float, "static graphs take floats");
+      check(signature.is_static, "what is of a static graph is said");
+      continue;
+    }
     check(input.type == ElementType::Int64 || input.type == ElementType::Int32,
           "only integers are fed");
-    check(ports[i].shape.size() == 2, "only matrices are fed");
-    has_ids = has_ids || input.feed == Feed::Ids;
   }
-  check(has_ids, "the ids are fed");
+  check(has_ids, "the ids or their rows are fed");
 }
 
 void check_output(const std::vector<Port>& ports, const Signature& signature) {

@@ -188,8 +188,10 @@ def test_compile_replaces_what_an_older_one_wrote(tiny, tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--target", "static"], ["static", "fused"]),
-        (["--target", "static", "--bucket", "1x8"], ["static", "fused"]),
+        (["--target", "static", "--precision", "int8"], ["int8", "f16"]),
+        (["--target", "static", "--bucket", "65x8"], ["65x8", "64", "2048"]),
+        (["--target", "static", "--bucket", "1x65"], ["1x65", "64"]),
+        (["--target", "static", "--bucket", "1x8", "--bucket", "1x8"], ["1x8", "twice"]),
         (["--target", "gpu"], ["--target", "fused|static", '"gpu"']),
         (["--precision", "f16"], ["f16", "f32"]),
         (["--precision", "f64"], ["--precision", "auto|f32|f16|int8", '"f64"']),
@@ -218,6 +220,68 @@ def test_int8_is_said_and_its_graph_runs(tiny, tmp_path):
     assert found.code == 0, found.err
     assert found.out == wanted.out
     assert run("embed", "a word", model=tiny).out != wanted.out
+
+
+def test_static_graphs_share_one_file_of_weights(tiny, tmp_path):
+    buckets = [word for bucket in ("2x8", "1x64") for word in ("--bucket", bucket)]
+    answer = run("compile", "--target", "static", *buckets, "--output", tmp_path, model=tiny)
+    assert (answer.code, answer.err) == (0, "")
+    names = ["model.onnx.data", "model_1x64.onnx", "model_2x8.onnx"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    for name in names[1:]:
+        assert name in answer.out.decode()
+        session = onnxruntime.InferenceSession(str(tmp_path / name))
+        assert all(isinstance(size, int) for port in session.get_inputs() for size in port.shape)
+
+
+# --- The target static where a model runs
+
+
+def test_info_states_what_a_bucket_takes(tiny):
+    chosen = ["--target", "static", "--precision", "f16", "--buckets", "2x8,1x64"]
+    about = json.loads(run("info", "--json", *chosen, model=tiny).out)
+    assert (about["path"], about["precision"]) == ("static", "f16")
+    first, second = about["buckets"]
+    assert (first["texts"], first["tokens"]) == (2, 8)
+    assert (second["texts"], second["tokens"]) == (1, 64)
+    assert first["program_bytes"] > 0 and first["memory_bytes"] > 0
+    assert second["memory_bytes"] == 0, "opened at its first use"
+    assert about["notes"] == [] and info(tiny)["buckets"] == []
+    table = run("info", *chosen, model=tiny).out.decode()
+    assert re.search("^bucket 1x64 .*not open", table, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--target", "static", "--buckets", "1x65"], ["1x65", "64"]),
+        (["--target", "static", "--buckets", "1x8,1x8"], ["1x8", "twice"]),
+        (["--target", "static", "--buckets", "65x8"], ["65x8", "64", "2048"]),
+        (["--target", "static", "--buckets", "1x8,"], ["--buckets", '""', "TEXTSxTOKENS"]),
+        (["--target", "static", "--precision", "int8"], ["int8", "f32", "f16"]),
+        (["--buckets", "1x8"], ["buckets", "static"]),
+        (["--target", "gpu"], ["--target", "auto|fused|static", '"gpu"']),
+    ],
+    ids=" ".join,
+)
+def test_a_static_model_that_cannot_be_is_refused(tiny, arguments, words):
+    assert_refused(run("embed", "rain", *arguments, model=tiny), 2, *words)
+
+
+def test_an_onnx_file_has_no_target(tiny, own_tiny):
+    assert run("compile", "--output", own_tiny / "onnx", model=tiny).code == 0
+    model = own_tiny / "onnx" / "model.onnx"
+    assert_refused(run("embed", "rain", "--target", "static", model=model), 2, "static", "ONNX")
+
+
+def test_texts_longer_than_every_bucket_run_all_the_same(tiny):
+    texts = ["rain", "a cat sat on the mat and looked at the quick brown fox " * 3]
+    expected = run("embed", *texts, model=tiny).vectors()
+    answer = run("embed", *texts, "--target", "static", "--buckets", "2x8", model=tiny)
+    assert answer.code == 0
+    numpy.testing.assert_allclose(answer.vectors(), expected, atol=2e-6)
+    (note,) = info(tiny, "--target", "static", "--buckets", "2x8")["notes"]
+    assert "more than 8 tokens run on the processor" in note
 
 
 def test_compile_needs_an_output(tiny):
@@ -315,18 +379,18 @@ def test_doctor_is_a_table_for_people(tiny, model, code):
 OPTIONS = {
     "embed": "input input-format field skip output format role prompt instruction too-long "
     "truncate-side chunk-tokens chunk-overlap dimensions no-normalize timeout model pooling precision "
-    "provider require-provider check-weights threads batch-tokens help",
+    "provider require-provider check-weights threads batch-tokens target buckets help",
     "tokenize": "input input-format field skip output role prompt instruction too-long "
     "truncate-side model help",
     "info": "json model pooling precision provider require-provider check-weights threads "
-    "batch-tokens help",
+    "batch-tokens target buckets help",
     "compile": "target precision bucket output model help",
     "doctor": "json model pooling precision provider require-provider check-weights threads "
-    "batch-tokens help",
+    "batch-tokens target buckets help",
     "verify": "reference tolerance dimensions json model pooling precision provider "
-    "require-provider check-weights threads batch-tokens help",
+    "require-provider check-weights threads batch-tokens target buckets help",
     "bench": "shape repeat seconds json model pooling precision provider require-provider "
-    "check-weights threads batch-tokens help",
+    "check-weights threads batch-tokens target buckets help",
 }
 
 

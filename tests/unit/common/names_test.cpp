@@ -27,6 +27,7 @@ TEST(Names, AreThoseOfTheContract) {
   EXPECT_EQ(words<Precision>(), "auto f32 f16 int8");
   EXPECT_EQ(words<Pooling>(), "from-model cls mean last-token max mean-sqrt-len");
   EXPECT_EQ(words<GraphPath>(), "fused static as-is");
+  EXPECT_EQ(words<Target>(), "auto fused static");
   EXPECT_EQ(words<ErrorCode>(),
             "invalid_argument input_too_long not_found bad_model unsupported overloaded timed_out "
             "cancelled non_finite provider internal");

@@ -89,9 +89,10 @@ TEST(OnnxFile, IsTheSameInMemory) {
   const testing::TemporaryFolder folder;
   const OnnxFile file = sample(5);
   ASSERT_TRUE(file.write(folder.path(), {}));
-  const OnnxModel model = file.build_in_memory({});
-  EXPECT_EQ(model.model, testing::read_file(folder / "model.onnx"));
-  EXPECT_EQ(std::string(reinterpret_cast<const char*>(model.data.data()), model.data.size()),
+  const auto model = file.build_in_memory({});
+  ASSERT_TRUE(model);
+  EXPECT_EQ(model->model, testing::read_file(folder / "model.onnx"));
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(model->data.data()), model->data.size()),
             testing::read_file(folder / "model.onnx.data"));
 }
 

@@ -123,5 +123,27 @@ TEST(Signature, WithoutIdsOrAFloatOutputItIsNoEmbeddingGraph) {
   EXPECT_FALSE(choose_signature(kUsualInputs, {}));
 }
 
+TEST(Signature, AStaticGraphTakesRowsInThePlaceOfIds) {
+  const Port rows{"token_embeddings", ElementType::Float, {64, 24}};
+  const Port bias{"attention_bias", ElementType::Float, {2, 32}};
+  const Port last{"last_token", ElementType::Float, {2, 32}};
+  const Port output{"sentence_embedding", ElementType::Float, {2, 24}};
+  const auto signature = choose_signature({rows, bias, last}, {output});
+  ASSERT_TRUE(signature);
+  EXPECT_TRUE(signature->is_static);
+  EXPECT_EQ(signature->inputs[0].feed, Feed::Embeddings);
+  EXPECT_EQ(signature->inputs[1].feed, Feed::Bias);
+  EXPECT_EQ(signature->inputs[2].feed, Feed::LastToken);
+  EXPECT_FALSE(choose_signature({bias, last}, {output})) << "no rows and no ids";
+  for (Port wrong : {rows, bias, last}) {
+    wrong.type = ElementType::Float16;
+    EXPECT_EQ(choose_signature({rows, wrong}, {output}).error().code, ErrorCode::BadModel);
+    wrong.type = ElementType::Float;
+    wrong.shape.push_back(1);
+    EXPECT_EQ(choose_signature({rows, wrong}, {output}).error().code, ErrorCode::BadModel);
+  }
+  EXPECT_FALSE(choose_signature(kUsualInputs, {output})->is_static);
+}
+
 }  // namespace
 }  // namespace textvec::runtime

@@ -1,0 +1,19 @@
+// In: a tensor of the model's files, or numbers. Out: a Fill, which writes them into the ONNX file.
+#pragma once
+
+#include <vector>
+
+#include "graph/onnx_file.h"
+#include "model/safetensors.h"
+
+namespace textvec::graph {
+
+Fill copied(const model::Tensor& tensor);
+// [out_features, in_features] as its transpose, because ONNX's MatMul takes
+// [in_features, out_features].
+Fill transposed(const model::Tensor& tensor);
+// A row for each position: `function` of its angle at each frequency, times `scale`. The angle is a
+// float, as in transformers: its rounding is part of what models were trained with.
+Fill rotary_table(std::vector<float> frequencies, float scale, double (*function)(double));
+
+}  // namespace textvec::graph
