@@ -48,7 +48,9 @@ Result<std::unique_ptr<Session>> open(const Layer& layer) {
         {"in_features", layer.in_features},
         {"out_features", layer.out_features}});
   file.output_float("last_hidden_state", {"batch", "length", std::int64_t{17}});
-  return open_session(file.build_in_memory({}), {});
+  auto model = file.build_in_memory({});
+  if (!model) return model.error();
+  return open_session(std::move(*model), {});
 }
 
 batch::Batch some_batch() {
