@@ -25,7 +25,8 @@
 #include "hub/repository.h"
 #include "model/json.h"
 
-extern "C" char** environ;  // POSIX declares it in no header
+// Of POSIX, which declares it in no header; glibc does.
+extern "C" char** environ;  // NOLINT(readability-redundant-declaration)
 
 namespace textvec::hub {
 namespace {
@@ -181,6 +182,7 @@ void end_group(pid_t child) {
 Result<void> run_program(const std::vector<std::string>& command, const fs::path& log,
                          std::chrono::minutes limit, const std::stop_token& stop) {
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const Spawning spawning(log);

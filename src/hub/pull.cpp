@@ -57,8 +57,8 @@ std::string model_to_load(const std::string& name, const fs::path& snapshot,
 
 class HubPull {
  public:
-  HubPull(const ModelName& name, const PullOptions& options, fs::path cache, Endpoint endpoint,
-          std::string token)
+  HubPull(const ModelName& name, const PullOptions& options, fs::path cache,
+          const Endpoint& endpoint, std::string token)
       : options_(options),
         revision_(name.revision.empty() ? kRevisionUsual : name.revision),
         repository_(std::move(cache), name.name),
