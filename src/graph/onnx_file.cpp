@@ -308,8 +308,7 @@ void OnnxFile::weight(const std::string& name, const std::vector<std::size_t>& s
   for (const std::size_t size : shape) weight.elements *= size;
   weight.row_elements = shape.empty() ? 1 : shape.back();
   weight.fill = std::move(fill);
-  add_weight(name, shape, onnx_type(type), weight.elements * size_of(type),
-             &weight.offset);
+  add_weight(name, shape, onnx_type(type), weight.elements * size_of(type), &weight.offset);
   state_->weights.push_back(std::move(weight));
 }
 
