@@ -58,7 +58,16 @@ void pack_int8(const PackedShape& shape, std::span<const float> rows, std::byte*
   for (std::size_t column = 0; column * shape.in_features < rows.size(); ++column) {
     const auto row = rows.subspan(column * shape.in_features, shape.in_features);
     float largest = 0;
-    for (const float weight : row) largest = std::max(largest, std::abs(weight));
+    bool finite = true;
+    for (const float weight : row) {
+      finite = finite && std::isfinite(weight);
+      largest = std::max(largest, std::abs(weight));
+    }
+    if (!finite) {
+      // As the product of floats would be.
+      tail.scales[column] = std::numeric_limits<float>::quiet_NaN();
+      continue;
+    }
     if (largest < kMagnitudeMin) continue;
     const float scale = largest / 127.0F;
     tail.scales[column] = scale;
@@ -258,7 +267,8 @@ class Product {
 
   void multiply_ints(std::size_t tile_begin, std::size_t tile_end, std::size_t panel) const {
     const std::byte* weights = arguments_.weights + panel * shape_.panel_bytes();
-    const auto* tail = reinterpret_cast<const PanelTail*>(weights + depth_ * kColumns);
+    PanelTail tail{};  // a copy, because the weights may lie anywhere
+    std::memcpy(&tail, weights + depth_ * kColumns, sizeof(tail));
     const std::size_t columns = coarse_ ? kColumns : set_.fine_columns;
     const std::size_t steps = kColumns / columns * (tile_end - tile_begin);
     const std::size_t ahead_bytes = 64 / steps;
@@ -271,8 +281,8 @@ class Product {
         step.weights += begin * 4;
         step.columns = std::min(columns, shape_.out_features - column);
         step.row_scales = scales() + tile * tiles_.size();
-        step.scales = tail->scales + begin;
-        step.sums = tail->sums + begin;
+        step.scales = tail.scales + begin;
+        step.sums = tail.sums + begin;
         step.ahead = ahead;
         step.ahead_bytes = ahead_bytes;
         ahead += depth_ / 4 * ahead_bytes;

@@ -28,12 +28,12 @@ constexpr std::size_t kColumns = PackedShape::kPanelColumns;
 // 32 vector registers instead of 16.
 constexpr bool kManyRegisters = HWY_ARCH_ARM_A64 || HWY_TARGET <= HWY_AVX3;
 
-// ---- float32 weights, and bfloat16 made such
-
-using FloatTag = hn::CappedTag<float, kColumns>;
 // Into the second-level cache: the first is full of this step's.
 HWY_INLINE void fetch(const std::byte* ahead) { __builtin_prefetch(ahead, 0, 2); }
 
+// ---- float32 weights, and bfloat16 made such
+
+using FloatTag = hn::CappedTag<float, kColumns>;
 using BitsTag = hn::RebindToUnsigned<FloatTag>;
 using FloatVector = hn::Vec<FloatTag>;
 constexpr std::size_t kFloatLanes = hn::MaxLanes(FloatTag());

@@ -249,6 +249,27 @@ TEST_P(EveryTiles, KeepWhatIsWrongInItsRow) {
   }
 }
 
+TEST_P(EveryTiles, KeepAWrongWeightInItsColumn) {
+  for (const float wrong :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const auto type : {WeightType::F32, WeightType::BF16, WeightType::Int8}) {
+      const PackedShape shape{type, 64, 17};
+      const Floats input = random_floats(3 * 64, 2);
+      Floats weights = random_floats(17 * 64, 1);
+      const Floats good = run({shape, Rounding::Fine, GetParam()}, weights, input);
+      weights[3 * 64 + 5] = wrong;
+      const Floats output = run({shape, Rounding::Fine, GetParam()}, weights, input);
+      for (std::size_t i = 0; i < output.size(); ++i) {
+        if (i % 17 == 3) {
+          EXPECT_FALSE(std::isfinite(output[i])) << to_string(type) << " " << wrong;
+        } else {
+          EXPECT_EQ(output[i], good[i]) << to_string(type) << " " << wrong;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(EveryTiles, RoundNothingThatIsNothing) {
   const PackedShape shape{WeightType::Int8, 8, 2};
   const Floats weights{1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0};
