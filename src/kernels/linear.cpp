@@ -20,7 +20,7 @@ constexpr std::size_t kColumns = PackedShape::kPanelColumns;
 constexpr std::size_t kBlockRows = 48;  // of activations, in the second-level cache
 // Float weights are multiplied so many deep at a time, which fit the first-level cache; the parts'
 // sums are then added. Never changed by the number of rows: the order of additions is the result.
-constexpr std::size_t kFloatDepth = 256;
+constexpr std::size_t kFloatDepth = 384;
 constexpr std::size_t kManyRows = 24;
 // Activations so few are prepared before another thread would have woken up.
 constexpr std::size_t kAloneElements = std::size_t{1} << 15;

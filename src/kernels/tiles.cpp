@@ -106,9 +106,7 @@ void f32_tile(const Step& step) {
   const auto* input = reinterpret_cast<const float*>(step.input);
   const auto* weights = reinterpret_cast<const float*>(step.weights);
   const std::byte* ahead = step.ahead;
-  for (std::size_t k = 0; k < step.depth; ++k) {
-    fetch(ahead);
-    ahead += step.ahead_bytes;
+  const auto one = [&]() HWY_ATTR {
     FloatVector loaded[kFloatVectors];
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < kFloatVectors; ++i) {
@@ -117,7 +115,16 @@ void f32_tile(const Step& step) {
     multiply_add<kRows>(input, loaded, sums);
     weights += kColumns;
     input += kRows;
+  };
+  std::size_t k = 0;
+  for (; k + 4 <= step.depth; k += 4) {
+    fetch(ahead);
+    fetch(ahead + 2 * step.ahead_bytes);
+    ahead += 4 * step.ahead_bytes;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) one();
   }
+  for (; k < step.depth; ++k) one();
   end_floats<kRows>(step, sums);
 }
 

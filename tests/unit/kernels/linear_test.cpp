@@ -123,7 +123,7 @@ double fine_levels(const PackedShape& shape) {
   return static_cast<double>(std::min<std::size_t>(32767, 2147483647U / (127U * filled)));
 }
 
-constexpr std::size_t kInFeatures[] = {1, 2, 3, 4, 5, 64, 255, 256, 257, 515};
+constexpr std::size_t kInFeatures[] = {1, 2, 3, 4, 5, 64, 383, 384, 385, 770};
 constexpr std::size_t kOutFeatures[] = {1, 7, 8, 9, 15, 16, 17, 33};
 constexpr std::size_t kRows[] = {1, 2, 5, 6, 7, 12, 13, 47, 48, 49, 50};
 
