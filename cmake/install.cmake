@@ -52,7 +52,7 @@ endif()
 set(textvec_pc_requires "")
 set(textvec_pc_libs "")
 if(NOT BUILD_SHARED_LIBS)
-  set(textvec_pc_requires "protobuf, libcrypto, libcurl")
+  set(textvec_pc_requires "protobuf, libcrypto, libcurl, libhwy")
   set(textvec_pc_libs
     "-ltextvec_tokenizers -lonnx_proto ${textvec_onnxruntime_flags} -pthread -ldl -lm")
 endif()
