@@ -3,7 +3,6 @@
 
 #include <onnxruntime_cxx_api.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -136,17 +135,6 @@ struct Operator : Ort::CustomOpBase<Operator, LinearKernel, true> {
     } catch (const std::exception& exception) {
       return invalid(exception.what()).release();
     }
-  }
-
-  static OrtStatusPtr InferOutputShape(Ort::ShapeInferContext& context) {
-    auto shape = context.GetInputShape(0);
-    // A size that is not known has no name to hand on either.
-    const bool unknown = std::any_of(shape.begin(), shape.end(), [](const auto& size) {
-      return size.IsInt() && size.AsInt() < 0;
-    });
-    if (shape.empty() || unknown) return nullptr;
-    shape.back() = Ort::ShapeInferContext::SymbolicInteger(context.GetAttrInt("out_features"));
-    return context.SetOutputShape(0, shape, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT).release();
   }
 
   unsigned threads;
