@@ -70,8 +70,9 @@ BucketPlan plan_buckets(std::span<const std::size_t> lengths, std::span<const Bu
     (lengths[i] > tokens_max ? plan.too_long : order).push_back(i);
   }
   // Equal lengths keep the order in which they came.
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return lengths[a] > lengths[b]; });
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return lengths[a] != lengths[b] ? lengths[a] > lengths[b] : a < b;
+  });
 
   struct Step {
     std::size_t cost = std::numeric_limits<std::size_t>::max();  // from here to the end

@@ -285,9 +285,13 @@ Result<std::vector<StoredModel>> stored_models() {
       add_repository(*theirs, name, models);
     }
   }
-  std::stable_sort(models.begin(), models.end(),
-                   [](const StoredModel& a, const StoredModel& b) { return a.name < b.name; });
-  return models;
+  // Ours before those of the same name in the other cache.
+  std::vector<std::pair<std::string, std::size_t>> order;
+  for (std::size_t i = 0; i < models.size(); ++i) order.emplace_back(models[i].name, i);
+  std::sort(order.begin(), order.end());
+  std::vector<StoredModel> sorted;
+  for (const auto& [name, index] : order) sorted.push_back(std::move(models[index]));
+  return sorted;
 }
 
 Result<std::vector<FileCheck>> verify_files(const ModelName& name, const VerifyOptions& options) {
