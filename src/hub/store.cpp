@@ -287,9 +287,11 @@ Result<std::vector<StoredModel>> stored_models() {
   }
   // Ours before those of the same name in the other cache.
   std::vector<std::pair<std::string, std::size_t>> order;
+  order.reserve(models.size());
   for (std::size_t i = 0; i < models.size(); ++i) order.emplace_back(models[i].name, i);
   std::sort(order.begin(), order.end());
   std::vector<StoredModel> sorted;
+  sorted.reserve(models.size());
   for (const auto& [name, index] : order) sorted.push_back(std::move(models[index]));
   return sorted;
 }
