@@ -11,6 +11,7 @@
 #include "graph/compile.h"
 #include "graph/static_model.h"
 #include "hub/locate.h"
+#include "model/folder.h"
 #include "model/safetensors.h"
 #include "runtime/machine.h"
 #include "runtime/static_session.h"
@@ -61,12 +62,9 @@ Result<std::optional<fs::path>> find_onnx_file(const fs::path& folder) {
   }
   std::vector<fs::path> found;
   for (const fs::path& place : {folder, folder / "onnx"}) {
-    // Not a range-based loop, whose steps throw.
-    for (fs::directory_iterator entry(place, error), end; !error && entry != end;
-         entry.increment(error)) {
-      if (entry->path().extension() == ".onnx") found.push_back(entry->path());
+    for (const fs::path& entry : model::entries_of(place)) {
+      if (entry.extension() == ".onnx") found.push_back(entry);
     }
-    error.clear();
   }
   if (found.empty()) return std::optional<fs::path>();
   if (found.size() == 1) return std::optional(found.front());

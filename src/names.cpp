@@ -1,9 +1,15 @@
 // The names of the public enumerations, and BadResult.
+#include <string>
+
 #include "textvec/embeddings.h"
 #include "textvec/hub.h"
 #include "textvec/result.h"
 
 namespace textvec {
+
+std::string to_string(Bucket bucket) {
+  return std::to_string(bucket.texts) + "x" + std::to_string(bucket.tokens);
+}
 
 std::string_view to_string(ErrorCode code) noexcept {
   switch (code) {

@@ -27,10 +27,6 @@ std::string provider_json(const ModelInfo& info) {
   return provider.text();
 }
 
-std::string bucket_name(Bucket bucket) {
-  return std::to_string(bucket.texts) + "x" + std::to_string(bucket.tokens);
-}
-
 std::string buckets_json(const std::vector<BucketInfo>& buckets) {
   std::vector<std::string> items;
   for (const BucketInfo& info : buckets) {
@@ -110,7 +106,7 @@ std::string info_table(const ModelInfo& info) {
   if (!info.provider_note.empty()) table.row("", info.provider_note);
   add_placement(table, info.placement);
   for (const BucketInfo& bucket : info.buckets) {
-    table.row("bucket " + bucket_name(bucket.bucket), bucket_text(bucket));
+    table.row("bucket " + to_string(bucket.bucket), bucket_text(bucket));
   }
   table.row("threads", std::to_string(info.threads))
       .row("batch", std::to_string(info.batch_tokens_max) + " tokens at most")

@@ -104,5 +104,6 @@ TEXTVEC_EXPORT std::string_view to_string(Precision precision) noexcept;  // "f3
 TEXTVEC_EXPORT std::string_view to_string(Pooling pooling) noexcept;      // "last-token"
 TEXTVEC_EXPORT std::string_view to_string(Target target) noexcept;        // "static"
 TEXTVEC_EXPORT std::string_view to_string(GraphPath path) noexcept;       // "as-is"
+TEXTVEC_EXPORT std::string to_string(Bucket bucket);                      // "8x128"
 
 }  // namespace textvec

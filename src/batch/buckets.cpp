@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
+
+#include "textvec/embeddings.h"
 
 namespace textvec::batch {
 namespace {
@@ -11,9 +12,7 @@ namespace {
 // Read from two published runs of one model, at 256 and 512 tokens: docs/coreml.md.
 constexpr std::size_t kCostOfARun = 70;
 
-std::string text_of(Bucket bucket) {
-  return "bucket " + std::to_string(bucket.texts) + "x" + std::to_string(bucket.tokens);
-}
+std::string text_of(Bucket bucket) { return "bucket " + to_string(bucket); }
 
 }  // namespace
 

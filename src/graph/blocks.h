@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "model/rotary.h"
 #include "textvec/result.h"
@@ -19,6 +20,11 @@ struct Edge {
   std::string pending_bias{};  // [width], by its name in the model's files; empty: none
   bool one_token = false;      // of each text, its last
 };
+
+// Another tensor of the same shape, with nothing pending.
+inline Edge like(const Edge& x, std::string name) {
+  return {std::move(name), x.width, {}, x.one_token};
+}
 
 // Names of tensors in the model's files.
 struct LinearNames {

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
-#include <random>
 #include <sstream>
 #include <system_error>
 #include <vector>
 
+#include "model/folder.h"
 #include "model/hash.h"
 #include "model/json.h"
 
@@ -30,17 +30,8 @@ std::optional<std::string> read_text(const fs::path& file) {
   return std::move(text).str();
 }
 
-// A sibling that nobody else has. By chance, because process numbers repeat in containers that
-// share a cache.
-fs::path temporary_beside(const fs::path& path) {
-  std::random_device random;
-  fs::path temporary = path;
-  temporary += ".tmp-" + std::to_string(random()) + "-" + std::to_string(random());
-  return temporary;
-}
-
 bool write_text(const fs::path& file, const std::string& text) {
-  const fs::path temporary = temporary_beside(file);
+  const fs::path temporary = model::temporary_beside(file);
   std::error_code error;
   {
     std::ofstream stream(temporary, std::ios::binary);
@@ -94,21 +85,6 @@ std::optional<WrittenFiles> read_manifest(const fs::path& file) {
   const auto data_bytes = reader.size("data_bytes", 0, std::size_t{1} << 50);
   if (!model_sha256 || !data_sha256 || !data_bytes) return std::nullopt;
   return WrittenFiles{*model_sha256, *data_sha256, *data_bytes};
-}
-
-std::vector<fs::directory_entry> entries_of(const fs::path& folder) {
-  std::vector<fs::directory_entry> entries;
-  std::error_code error;
-  // Not a range-based loop, whose steps throw.
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    entries.push_back(*entry);
-  }
-  return entries;
-}
-
-Error cannot_write(const fs::path& path, const std::error_code& error) {
-  return {ErrorCode::Internal, "cannot write " + path.string() + ": " + error.message()};
 }
 
 }  // namespace
@@ -171,12 +147,12 @@ std::optional<fs::path> GraphCache::find(const std::string& key) const {
 Result<fs::path> GraphCache::store(const std::string& key, const Write& write) const {
   std::error_code error;
   fs::create_directories(folder_ / "graphs", error);
-  if (error) return cannot_write(folder_ / "graphs", error);
+  if (error) return model::cannot_write(folder_ / "graphs", error);
   remove_leftovers();
-  const fs::path temporary = temporary_beside(entry(key));
+  const fs::path temporary = model::temporary_beside(entry(key));
   const bool created = fs::create_directory(temporary, error);
   if (!created && !error) error = std::make_error_code(std::errc::file_exists);
-  if (error) return cannot_write(temporary, error);
+  if (error) return model::cannot_write(temporary, error);
 
   const auto written = write(temporary);
   if (!written || !write_text(temporary / kManifestName, manifest_text(*written))) {
@@ -190,7 +166,7 @@ Result<fs::path> GraphCache::store(const std::string& key, const Write& write) c
     const std::error_code reason = error;
     fs::remove_all(temporary, error);
     if (auto found = find(key)) return *found;
-    return cannot_write(entry(key), reason);
+    return model::cannot_write(entry(key), reason);
   }
   remember_written(entry(key) / kModelName, written->model_sha256);
   remember_written(entry(key) / kDataName, written->data_sha256);
@@ -200,10 +176,10 @@ Result<fs::path> GraphCache::store(const std::string& key, const Write& write) c
 
 void GraphCache::remove_leftovers() const {
   std::error_code error;
-  for (const auto& item : entries_of(folder_ / "graphs")) {
-    if (item.path().filename().string().find(".tmp-") == std::string::npos) continue;
-    const auto age = fs::file_time_type::clock::now() - item.last_write_time(error);
-    if (!error && age > kLeftoverAge) fs::remove_all(item.path(), error);
+  for (const fs::path& item : model::entries_of(folder_ / "graphs")) {
+    if (item.filename().string().find(".tmp-") == std::string::npos) continue;
+    const auto age = fs::file_time_type::clock::now() - fs::last_write_time(item, error);
+    if (!error && age > kLeftoverAge) fs::remove_all(item, error);
   }
 }
 
@@ -216,12 +192,12 @@ void GraphCache::keep_within_limit(const std::string& newest_key) const {
   std::error_code error;
   std::vector<Entry> entries;
   std::uint64_t total = 0;
-  for (const auto& item : entries_of(folder_ / "graphs")) {
+  for (const fs::path& item : model::entries_of(folder_ / "graphs")) {
     Entry entry;
-    entry.path = item.path();
-    entry.used = fs::last_write_time(item.path() / kManifestName, error);
+    entry.path = item;
+    entry.used = fs::last_write_time(item / kManifestName, error);
     if (error) continue;
-    entry.bytes = fs::file_size(item.path() / kDataName, error);
+    entry.bytes = fs::file_size(item / kDataName, error);
     if (error) continue;
     total += entry.bytes;
     entries.push_back(std::move(entry));

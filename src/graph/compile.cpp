@@ -19,10 +19,7 @@ namespace {
 constexpr int kFormat = 3;
 
 Result<void> check_request(const model::ModelSpec& spec, Target target, Precision precision) {
-  if (!spec.known_architecture) {
-    return Error{ErrorCode::Unsupported,
-                 "architecture \"" + spec.transformer.type + "\" is not one that textvec compiles"};
-  }
+  if (auto known = check_architecture(spec); !known) return known;
   if (target == Target::Static) {
     return Error{ErrorCode::Unsupported, "target static has a graph for each bucket"};
   }
@@ -34,6 +31,11 @@ Result<void> check_request(const model::ModelSpec& spec, Target target, Precisio
 
 Precision chosen(Precision precision) {
   return precision == Precision::Auto ? Precision::F32 : precision;
+}
+
+// `exact`: for what is not rounded.
+FusedTarget::Linears linears_of(Precision precision, FusedTarget::Linears exact) {
+  return precision == Precision::Int8 ? FusedTarget::Linears::Int8 : exact;
 }
 
 Result<OnnxFile> build(const model::ModelSpec& spec, const model::Weights& weights,
@@ -63,6 +65,31 @@ std::string describe(const model::ModelSpec& spec) {
 }
 
 }  // namespace
+
+Result<void> check_architecture(const model::ModelSpec& spec) {
+  if (spec.known_architecture) return {};
+  return Error{ErrorCode::Unsupported,
+               "architecture \"" + spec.transformer.type + "\" is not one that textvec compiles"};
+}
+
+Result<std::optional<std::filesystem::path>> store_graph(const GraphCache& cache,
+                                                         const std::string& key,
+                                                         const OnnxFile& file,
+                                                         const model::Weights& weights,
+                                                         const Log& log, std::string_view instead,
+                                                         const OnnxFile::Progress& progress) {
+  auto stored = cache.store(key, [&](const std::filesystem::path& folder) -> Result<WrittenFiles> {
+    auto written = file.write(folder, progress);
+    // The key stands for what the paths name now, which must be what was read.
+    if (const auto unchanged = weights.check_unchanged(); !unchanged) return unchanged.error();
+    return written;
+  });
+  if (stored) return std::optional(std::move(*stored));
+  // The weights', and not the cache's fault.
+  if (stored.error().code == ErrorCode::BadModel) return stored.error();
+  if (log) log(stored.error().message + "; " + std::string(instead));
+  return std::optional<std::filesystem::path>();
+}
 
 void build_architecture(const model::ModelSpec& spec, const model::Weights& weights,
                         Blocks& blocks) {
@@ -95,8 +122,7 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
     return possible.error();
   }
   const Precision used = chosen(precision);
-  const auto linears =
-      used == Precision::Int8 ? FusedTarget::Linears::Int8 : FusedTarget::Linears::Exact;
+  const auto linears = linears_of(used, FusedTarget::Linears::Exact);
   if (cache_folder.empty()) {
     const auto file = build(spec, weights, linears);
     if (!file) return file.error();
@@ -115,20 +141,14 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
   if (log) {
     log("compiling " + spec.name + " for target fused, " + std::string(to_string(used)));
   }
-  auto stored = cache.store(*key, [&](const std::filesystem::path& folder) -> Result<WrittenFiles> {
-    auto written = file->write(folder, progress);
-    // The key stands for what the paths name now, which must be what was read.
-    if (const auto unchanged = weights.check_unchanged(); !unchanged) return unchanged.error();
-    return written;
-  });
-  if (stored) {
+  auto stored =
+      store_graph(cache, *key, *file, weights, log, "the graph is built in memory", progress);
+  if (!stored) return std::move(stored).error();
+  if (*stored) {
     OnnxModel model;
-    model.file = std::move(*stored);
+    model.file = std::move(**stored);
     return model;
   }
-  // The weights', and not the cache's fault.
-  if (stored.error().code == ErrorCode::BadModel) return stored.error();
-  if (log) log(stored.error().message + "; the graph is built in memory");
   return file->build_in_memory(progress);
 }
 
@@ -144,9 +164,7 @@ Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights&
   if (error) {
     return Error{ErrorCode::Internal, "cannot make " + folder.string() + ": " + error.message()};
   }
-  const auto file = build(spec, weights,
-                          chosen(precision) == Precision::Int8 ? FusedTarget::Linears::Int8
-                                                               : FusedTarget::Linears::Standard);
+  const auto file = build(spec, weights, linears_of(precision, FusedTarget::Linears::Standard));
   if (!file) return file.error();
   // Removed, not overwritten: somebody may have the old files mapped.
   std::filesystem::remove(folder / kModelName, error);

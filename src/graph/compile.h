@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -41,6 +42,18 @@ Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights&
 // The model's architecture in the blocks of whatever target.
 void build_architecture(const model::ModelSpec& spec, const model::Weights& weights,
                         Blocks& blocks);
+
+// Errors: Unsupported.
+Result<void> check_architecture(const model::ModelSpec& spec);
+
+// Puts the graph into the cache under `key` and gives its .onnx. Nothing when the cache cannot be
+// written, and `log` then says `instead`. Errors: BadModel, which is the weights'.
+Result<std::optional<std::filesystem::path>> store_graph(const GraphCache& cache,
+                                                         const std::string& key,
+                                                         const OnnxFile& file,
+                                                         const model::Weights& weights,
+                                                         const Log& log, std::string_view instead,
+                                                         const OnnxFile::Progress& progress);
 
 // The cache's key of a graph of this model; `form` names target and precision. Errors: as
 // GraphCache::file_sha256().

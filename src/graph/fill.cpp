@@ -6,6 +6,15 @@
 
 namespace textvec::graph {
 
+const model::Tensor* find_tensor(const model::Weights& weights, const std::string& name,
+                                 const std::vector<std::size_t>& shape, Result<void>& status) {
+  if (!status) return nullptr;
+  const auto tensor = weights.get(name, shape);
+  if (tensor) return weights.find(name);
+  status = tensor.error();
+  return nullptr;
+}
+
 // Works on strips of 16 columns: one cache line of the result.
 Fill transposed(const model::Tensor& tensor) {
   const std::size_t columns_out = tensor.shape[0];

@@ -16,9 +16,6 @@ namespace {
 constexpr std::int64_t kInt32 = 6;
 constexpr std::int64_t kInt64 = 7;
 
-// Another tensor of the same shape, with nothing pending.
-Edge like(const Edge& x, std::string name) { return {std::move(name), x.width, {}, x.one_token}; }
-
 }  // namespace
 
 FusedTarget::FusedTarget(const model::Weights& weights, Linears linears, std::int64_t piece_work)
@@ -29,11 +26,7 @@ FusedTarget::FusedTarget(const model::Weights& weights, Linears linears, std::in
 
 const model::Tensor* FusedTarget::find(const std::string& name,
                                        const std::vector<std::size_t>& shape) {
-  if (!status_) return nullptr;
-  const auto tensor = weights_.get(name, shape);
-  if (tensor) return weights_.find(name);
-  status_ = tensor.error();
-  return nullptr;
+  return find_tensor(weights_, name, shape, status_);
 }
 
 std::string FusedTarget::weight(const std::string& name, const std::vector<std::size_t>& shape) {

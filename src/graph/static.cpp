@@ -26,9 +26,6 @@ constexpr float kEncoderScale = 1.0F / 16;   // sums of two normalised layers
 // The least 16-bit float above 0. Where epsilon would be less, rows of zeros would divide by 0.
 constexpr float kHalfMin = 5.9604645e-8F;
 
-// Another tensor of the same shape.
-Edge like(const Edge& x, std::string name) { return {std::move(name), x.width, {}, x.one_token}; }
-
 std::int64_t integer(std::size_t value) { return static_cast<std::int64_t>(value); }
 
 std::vector<float> filled(const Fill& fill, std::size_t count) {
@@ -51,11 +48,7 @@ StaticTarget::StaticTarget(const model::Weights& weights, Bucket bucket, TensorT
 
 const model::Tensor* StaticTarget::find(const std::string& name,
                                         const std::vector<std::size_t>& shape) {
-  if (!status_) return nullptr;
-  const auto tensor = weights_.get(name, shape);
-  if (tensor) return weights_.find(name);
-  status_ = tensor.error();
-  return nullptr;
+  return find_tensor(weights_, name, shape, status_);
 }
 
 std::string StaticTarget::weight(const std::string& name, const std::vector<std::size_t>& shape) {

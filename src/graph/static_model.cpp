@@ -18,10 +18,7 @@ namespace fs = std::filesystem;
 constexpr Bucket kAnyBucket{1, 16};
 
 Result<TensorType> type_of(const model::ModelSpec& spec, Precision precision) {
-  if (!spec.known_architecture) {
-    return Error{ErrorCode::Unsupported,
-                 "architecture \"" + spec.transformer.type + "\" is not one that textvec compiles"};
-  }
+  if (const auto known = check_architecture(spec); !known) return known.error();
   if (precision == Precision::Auto || precision == Precision::F32) return TensorType::Float;
   if (precision == Precision::F16) return TensorType::Half;
   return Error{ErrorCode::Unsupported, "precision " + std::string(textvec::to_string(precision)) +
@@ -42,10 +39,6 @@ fs::path model_file(const fs::path& folder, Bucket bucket) {
 }
 
 }  // namespace
-
-std::string to_string(Bucket bucket) {
-  return std::to_string(bucket.texts) + "x" + std::to_string(bucket.tokens);
-}
 
 StaticModel::StaticModel(const model::ModelSpec& spec,
                          std::shared_ptr<const model::Weights> weights, TensorType type)
@@ -75,21 +68,11 @@ Result<StaticModel> StaticModel::compile(const model::ModelSpec& spec,
     model.data_folder_ = found->parent_path();
     return model;
   }
-  if (log)
-    log("compiling " + spec.name + " for target " + (model.half() ? "static, f16" : "static, f32"));
-  const auto stored = cache.store(model.key_, [&](const fs::path& folder) -> Result<WrittenFiles> {
-    auto written = file->write(folder, progress);
-    // The key stands for what the paths name now, which must be what was read.
-    if (const auto same = model.weights_->check_unchanged(); !same) return same.error();
-    return written;
-  });
-  if (stored) {
-    model.data_folder_ = stored->parent_path();
-    return model;
-  }
-  // The weights', and not the cache's fault.
-  if (stored.error().code == ErrorCode::BadModel) return stored.error();
-  if (log) log(stored.error().message + "; the graphs are built in memory");
+  if (log) log("compiling " + spec.name + " for target static, " + (model.half() ? "f16" : "f32"));
+  const auto stored = store_graph(cache, model.key_, *file, *model.weights_, log,
+                                  "the graphs are built in memory", progress);
+  if (!stored) return stored.error();
+  if (*stored) model.data_folder_ = (*stored)->parent_path();
   return model;
 }
 

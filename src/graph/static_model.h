@@ -59,7 +59,4 @@ Result<std::vector<OnnxModel>> compile_static_to(const model::ModelSpec& spec,
                                                  const std::filesystem::path& folder,
                                                  const OnnxFile::Progress& progress = {});
 
-// "8x128"
-std::string to_string(Bucket bucket);
-
 }  // namespace textvec::graph

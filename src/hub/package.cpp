@@ -22,7 +22,7 @@
 #include "hub/environment.h"
 #include "hub/file_lock.h"
 #include "hub/pull.h"
-#include "hub/repository.h"
+#include "model/folder.h"
 #include "model/json.h"
 
 // Of POSIX, which declares it in no header; glibc does.
@@ -209,7 +209,7 @@ Result<void> run_program(const std::vector<std::string>& command, const fs::path
 }
 
 Result<fs::path> only_wheel(const fs::path& folder) {
-  const auto found = entries_of(folder);
+  const auto found = model::entries_of(folder);
   if (found.size() == 1 && found.front().extension() == ".whl") return found.front();
   return Error{ErrorCode::Internal, "pip brought " + std::to_string(found.size()) +
                                         " files where one wheel was asked for"};

@@ -84,7 +84,9 @@ void begin_to_save([[maybe_unused]] int descriptor, [[maybe_unused]] std::uint64
 #endif
 }
 
-model::Hash new_hash(const std::string& wanted, std::uint64_t bytes) {
+}  // namespace
+
+model::Hash new_hash(std::string_view wanted, std::uint64_t bytes) {
   model::Hash hash(wanted.size() == 64 ? model::HashKind::Sha256 : model::HashKind::Sha1);
   if (wanted.size() != 64) {
     hash.update("blob " + std::to_string(bytes));
@@ -92,8 +94,6 @@ model::Hash new_hash(const std::string& wanted, std::uint64_t bytes) {
   }
   return hash;
 }
-
-}  // namespace
 
 Result<std::unique_ptr<PartFile>> PartFile::open(const std::filesystem::path& path,
                                                  std::uint64_t bytes, std::string hash) {

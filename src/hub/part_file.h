@@ -16,6 +16,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -24,12 +25,15 @@
 
 namespace textvec::hub {
 
+// For the bytes of a file of this length. What is `wanted` says by its own length what is computed:
+// 64 digits SHA-256 of the bytes, 40 git's SHA-1 of a blob.
+model::Hash new_hash(std::string_view wanted, std::uint64_t bytes);
+
 class PartFile {
  public:
   static constexpr std::uint64_t kPieceBytes = std::uint64_t{16} << 20;
 
-  // Takes up what an earlier process left in `path`. `hash` says by its length what is computed: 64
-  // digits SHA-256 of the bytes, 40 git's SHA-1 of a blob. Errors: Internal.
+  // Takes up what an earlier process left in `path`. `hash` as for new_hash(). Errors: Internal.
   static Result<std::unique_ptr<PartFile>> open(const std::filesystem::path& path,
                                                 std::uint64_t bytes, std::string hash);
   // How many of `bytes` an earlier process left there.

@@ -1,6 +1,7 @@
 // In: a model's name and revision. Out: its commit and files. See protocol.h.
 #include "hub/protocol.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -63,6 +64,12 @@ Result<RemoteFile> read_file(const Json& json) {
 }
 
 }  // namespace
+
+const RemoteFile* find_file(const std::vector<RemoteFile>& files, std::string_view path) {
+  const auto found = std::find_if(files.begin(), files.end(),
+                                  [path](const RemoteFile& file) { return file.path == path; });
+  return found == files.end() ? nullptr : &*found;
+}
 
 Hub::Hub(HttpClient& client, std::string endpoint, std::string name)
     : client_(client), endpoint_(std::move(endpoint)), name_(std::move(name)) {}

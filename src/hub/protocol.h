@@ -17,6 +17,9 @@ struct RemoteFile {
   std::string hash{};  // 64 digits: SHA-256 of the bytes; 40: git's SHA-1; empty: not said
 };
 
+// nullptr when it is not among them.
+const RemoteFile* find_file(const std::vector<RemoteFile>& files, std::string_view path);
+
 struct RemoteModel {
   std::string commit{};
   std::vector<RemoteFile> files{};

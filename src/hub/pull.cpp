@@ -16,6 +16,7 @@
 #include "hub/protocol.h"
 #include "hub/repository.h"
 #include "hub/variant.h"
+#include "model/folder.h"
 #include "model/json.h"
 #include "model/spec.h"
 
@@ -34,11 +35,6 @@ fs::path part_of(const Repository& repository, const std::string& hash) {
   return part;
 }
 
-bool is_among(const std::vector<RemoteFile>& files, std::string_view path) {
-  return std::any_of(files.begin(), files.end(),
-                     [path](const RemoteFile& file) { return file.path == path; });
-}
-
 // What --model must say for the files of `choice`: the name, unless it would mean other weights
 // that lie in the same snapshot.
 std::string model_to_load(const std::string& name, const fs::path& snapshot,
@@ -48,7 +44,7 @@ std::string model_to_load(const std::string& name, const fs::path& snapshot,
   bool is_alone = !fs::exists(snapshot / "model.safetensors", error) &&
                   !fs::exists(snapshot / "model.safetensors.index.json", error);
   for (const char* folder : {"", "onnx"}) {
-    for (const fs::path& entry : entries_of(snapshot / folder)) {
+    for (const fs::path& entry : model::entries_of(snapshot / folder)) {
       if (entry.extension() == ".onnx" && entry != snapshot / onnx_file) is_alone = false;
     }
   }
@@ -90,7 +86,7 @@ class HubPull {
     plan_.commit = listed->commit;
     plan_.folder = repository_.snapshot(plan_.commit).string();
     std::string architecture;
-    if (options_.variant == Variant::Auto && is_among(listed->files, "config.json")) {
+    if (options_.variant == Variant::Auto && find_file(listed->files, "config.json") != nullptr) {
       auto found = read_architecture();
       if (!found) return std::move(found).error();
       architecture = std::move(*found);
@@ -204,7 +200,7 @@ Result<PullPlan> pull_offline(const ModelName& name, const PullOptions& options,
   plan.folder = repository.snapshot(*commit).string();
   plan.bytes_free = bytes_free(plan.folder);
   std::error_code error;
-  for (const std::string& path : files_below(plan.folder)) {
+  for (const std::string& path : model::files_below(plan.folder)) {
     const auto bytes = fs::file_size(fs::path(plan.folder) / path, error);
     if (error) {
       return Error{ErrorCode::NotFound, "HF_HUB_OFFLINE is set, and " + plan.folder + " lacks " +
@@ -251,20 +247,6 @@ std::uint64_t bytes_free(const fs::path& folder) {
   struct statvfs status{};
   if (::statvfs(nearest.c_str(), &status) != 0) return std::numeric_limits<std::uint64_t>::max();
   return std::uint64_t{status.f_bavail} * status.f_frsize;
-}
-
-std::vector<std::string> files_below(const fs::path& folder) {
-  std::vector<std::string> files;
-  std::error_code error;
-  // Not a range-based loop, whose steps throw. It does not follow links to folders.
-  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::error_code ignored;
-    if (entry->is_directory(ignored)) continue;
-    files.push_back(entry->path().lexically_relative(folder).string());
-  }
-  std::sort(files.begin(), files.end());
-  return files;
 }
 
 Result<void> check_space(const PullPlan& plan) {

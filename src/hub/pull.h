@@ -20,9 +20,6 @@ Result<PullPlan> pull_from_hub(const ModelName& name, const PullOptions& options
 // number when the system does not say.
 std::uint64_t bytes_free(const std::filesystem::path& folder);
 
-// Below a folder, however deep: regular files, and links to such, relative and sorted.
-std::vector<std::string> files_below(const std::filesystem::path& folder);
-
 // "2.4 GiB needed, 1.1 GiB free in FOLDER", as an Internal error, when that is so.
 Result<void> check_space(const PullPlan& plan);
 

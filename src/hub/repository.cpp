@@ -1,15 +1,13 @@
 // In: a model's name and a Hugging Face cache. Out: its folder there. See repository.h.
 #include "hub/repository.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <fstream>
-#include <random>
 #include <system_error>
 #include <utility>
 
 #include "hub/names.h"
+#include "model/folder.h"
 
 namespace textvec::hub {
 namespace {
@@ -18,10 +16,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "models--";
 constexpr std::size_t kCommitBytesMax = 96;
-
-Error cannot_write(const fs::path& path, const std::error_code& error) {
-  return {ErrorCode::Internal, "cannot write " + path.string() + ": " + error.message()};
-}
 
 // "models--owner--name"
 std::string folder_name(std::string_view name) {
@@ -47,27 +41,19 @@ std::optional<std::string> read_reference(const fs::path& file) {
   return commit;
 }
 
-// Beside `path`, where nobody else writes.
-fs::path temporary_beside(const fs::path& path) {
-  std::random_device random;
-  fs::path temporary = path;
-  temporary += "." + std::to_string(::getpid()) + "-" + std::to_string(random()) + ".tmp";
-  return temporary;
-}
-
 // Made under another name first, so that a reader sees the old one or the new one.
 template <class Make>
 Result<void> replace(const fs::path& path, const Make& make) {
   std::error_code error;
   fs::create_directories(path.parent_path(), error);
-  if (error) return cannot_write(path.parent_path(), error);
-  const fs::path temporary = temporary_beside(path);
+  if (error) return model::cannot_write(path.parent_path(), error);
+  const fs::path temporary = model::temporary_beside(path);
   make(temporary, error);
   if (!error) fs::rename(temporary, path, error);
   if (!error) return {};
   const std::error_code reason = error;
   fs::remove(temporary, error);
-  return cannot_write(path, reason);
+  return model::cannot_write(path, reason);
 }
 
 }  // namespace
@@ -109,7 +95,7 @@ Result<void> Repository::make_folders(std::string_view commit) const {
   std::error_code error;
   for (const fs::path& needed : {folder_ / "blobs", folder_ / "refs", snapshot(commit), locks()}) {
     fs::create_directories(needed, error);
-    if (error) return cannot_write(needed, error);
+    if (error) return model::cannot_write(needed, error);
   }
   return {};
 }
@@ -144,7 +130,7 @@ Result<void> Repository::set_reference(std::string_view revision, std::string_vi
 std::vector<std::string> repositories_of(const fs::path& cache) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const fs::path& entry : entries_of(cache)) {
+  for (const fs::path& entry : model::entries_of(cache)) {
     std::string name = entry.filename().string();
     if (!name.starts_with(kPrefix) || !fs::is_directory(entry, error)) continue;
     name.erase(0, kPrefix.size());
@@ -154,18 +140,6 @@ std::vector<std::string> repositories_of(const fs::path& cache) {
     if (is_repository(name)) names.push_back(std::move(name));
   }
   return names;
-}
-
-std::vector<fs::path> entries_of(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  std::error_code error;
-  // Not a range-based loop, whose steps throw.
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    entries.push_back(entry->path());
-  }
-  std::sort(entries.begin(), entries.end());
-  return entries;
 }
 
 }  // namespace textvec::hub

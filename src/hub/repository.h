@@ -50,7 +50,4 @@ class Repository {
 // The names of all models in a Hugging Face cache, sorted.
 std::vector<std::string> repositories_of(const std::filesystem::path& cache);
 
-// All entries of a folder, sorted by name; empty when it cannot be read.
-std::vector<std::filesystem::path> entries_of(const std::filesystem::path& folder);
-
 }  // namespace textvec::hub

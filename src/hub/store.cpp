@@ -14,8 +14,10 @@
 #include "hub/environment.h"
 #include "hub/file_lock.h"
 #include "hub/package.h"
+#include "hub/part_file.h"
 #include "hub/pull.h"
 #include "hub/repository.h"
+#include "model/folder.h"
 #include "model/hash.h"
 
 namespace textvec::hub {
@@ -35,7 +37,7 @@ std::uint64_t size_of(const fs::path& file) {
 std::uint64_t disk_bytes(const fs::path& folder) {
   std::uint64_t bytes = 0;
   std::error_code error;
-  for (const std::string& path : files_below(folder)) {
+  for (const std::string& path : model::files_below(folder)) {
     if (!fs::is_symlink(folder / path, error)) bytes += size_of(folder / path);
   }
   return bytes;
@@ -44,7 +46,7 @@ std::uint64_t disk_bytes(const fs::path& folder) {
 void describe_files(StoredModel& model) {
   bool has_safetensors = false;
   bool has_onnx = false;
-  for (const std::string& path : files_below(model.folder)) {
+  for (const std::string& path : model::files_below(model.folder)) {
     model.bytes += size_of(fs::path(model.folder) / path);
     // Those of a module are small parts of any model.
     has_safetensors =
@@ -57,7 +59,7 @@ void describe_files(StoredModel& model) {
 
 std::uint64_t unfinished_bytes(const Repository& repository) {
   std::uint64_t bytes = 0;
-  for (const fs::path& blob : entries_of(repository.folder() / "blobs")) {
+  for (const fs::path& blob : model::entries_of(repository.folder() / "blobs")) {
     if (!is_hash(blob.filename().string())) bytes += size_of(blob);
   }
   return bytes;
@@ -68,7 +70,7 @@ void add_repository(const fs::path& cache, const std::string& name,
                     std::vector<StoredModel>& models) {
   const Repository repository(cache, name);
   std::map<std::string, std::string> revisions;  // commit -> revision
-  for (const std::string& revision : files_below(repository.folder() / "refs")) {
+  for (const std::string& revision : model::files_below(repository.folder() / "refs")) {
     if (!is_revision(revision)) continue;
     const auto commit = repository.commit_of(revision);
     if (commit && (revision == kRevisionUsual || !revisions.contains(*commit))) {
@@ -76,7 +78,7 @@ void add_repository(const fs::path& cache, const std::string& name,
     }
   }
   std::uint64_t unfinished = unfinished_bytes(repository);
-  for (const fs::path& snapshot : entries_of(repository.folder() / "snapshots")) {
+  for (const fs::path& snapshot : model::entries_of(repository.folder() / "snapshots")) {
     StoredModel model;
     model.commit = snapshot.filename().string();
     const auto revision = revisions.find(model.commit);
@@ -95,7 +97,7 @@ void add_repository(const fs::path& cache, const std::string& name,
 // A folder of models ("owner/") holds folders only.
 bool holds_files(const fs::path& folder) {
   std::error_code error;
-  for (const fs::path& entry : entries_of(folder)) {
+  for (const fs::path& entry : model::entries_of(folder)) {
     if (fs::is_regular_file(entry, error)) return true;
   }
   return false;
@@ -115,14 +117,14 @@ void add_folder(const fs::path& cache, const std::string& name, std::vector<Stor
 
 void add_folders(const fs::path& cache, std::vector<StoredModel>& models) {
   std::error_code error;
-  for (const fs::path& first : entries_of(cache / "models")) {
+  for (const fs::path& first : model::entries_of(cache / "models")) {
     const std::string name = first.filename().string();
     if (!fs::is_directory(first, error) || !is_repository(name)) continue;
     if (holds_files(first)) {
       add_folder(cache, name, models);
       continue;
     }
-    for (const fs::path& second : entries_of(first)) {
+    for (const fs::path& second : model::entries_of(first)) {
       const std::string whole = name + "/" + second.filename().string();
       if (fs::is_directory(second, error) && is_repository(whole)) {
         add_folder(cache, whole, models);
@@ -170,7 +172,7 @@ class Verification {
       check.state = known->second;
       return check;
     }
-    const auto hash = hash_of(file.path, file.hash.size(), check.bytes);
+    const auto hash = hash_of(file.path, file.hash, check.bytes);
     if (!hash) return hash.error();
     check.state = *hash == file.hash ? FileCheck::State::Right : FileCheck::State::Wrong;
     known_[real] = check.state;
@@ -183,12 +185,8 @@ class Verification {
     return check;
   }
 
-  Result<std::string> hash_of(const fs::path& file, std::size_t digits, std::uint64_t bytes) {
-    model::Hash hash(digits == 64 ? model::HashKind::Sha256 : model::HashKind::Sha1);
-    if (digits != 64) {
-      hash.update("blob " + std::to_string(bytes));
-      hash.update(std::string_view("\0", 1));
-    }
+  Result<std::string> hash_of(const fs::path& file, std::string_view wanted, std::uint64_t bytes) {
+    model::Hash hash = new_hash(wanted, bytes);
     std::ifstream stream(file, std::ios::binary);
     if (!stream) return Error{ErrorCode::Internal, "cannot read " + file.string()};
     std::vector<char> block(kBlockBytes);
@@ -214,8 +212,8 @@ class Verification {
 std::vector<Expected> expected_of(const Repository& repository) {
   std::vector<Expected> files;
   std::error_code error;
-  for (const fs::path& snapshot : entries_of(repository.folder() / "snapshots")) {
-    for (const std::string& name : files_below(snapshot)) {
+  for (const fs::path& snapshot : model::entries_of(repository.folder() / "snapshots")) {
+    for (const std::string& name : model::files_below(snapshot)) {
       Expected file{snapshot / name, snapshot.filename().string() + "/" + name, {}};
       const std::string target = fs::read_symlink(file.path, error).filename().string();
       if (!error && is_hash(target)) file.hash = target;
@@ -236,7 +234,7 @@ std::vector<Expected> expected_of(const fs::path& cache, const std::string& name
       listed.insert(path);
     }
   }
-  for (const std::string& path : files_below(folder)) {
+  for (const std::string& path : model::files_below(folder)) {
     if (!listed.contains(path)) files.push_back({folder / path, path, {}});
   }
   return files;
@@ -261,7 +259,7 @@ Result<std::uint64_t> remove_folder(const fs::path& folder) {
 
 Result<std::uint64_t> remove_repository(const Repository& repository) {
   std::vector<FileLock> locks;
-  for (const fs::path& file : entries_of(repository.locks())) {
+  for (const fs::path& file : model::entries_of(repository.locks())) {
     auto lock = FileLock::try_take(file);
     if (!lock) return std::move(lock).error();
     locks.push_back(std::move(*lock));

@@ -46,18 +46,12 @@ const std::vector<OnnxNames>& onnx_names() {
   return kNames;
 }
 
-const RemoteFile* find(const Files& files, std::string_view path) {
-  const auto found = std::find_if(files.begin(), files.end(),
-                                  [path](const RemoteFile& file) { return file.path == path; });
-  return found == files.end() ? nullptr : &*found;
-}
-
 const RemoteFile* find_onnx(const Files& files, Variant variant) {
   for (const OnnxNames& names : onnx_names()) {
     if (names.variant != variant) continue;
     for (const std::string_view stem : names.stems) {
       for (const char* folder : {"onnx/", ""}) {
-        if (const auto* file = find(files, folder + std::string(stem) + ".onnx")) return file;
+        if (const auto* file = find_file(files, folder + std::string(stem) + ".onnx")) return file;
       }
     }
   }
@@ -85,8 +79,8 @@ bool is_shard(std::string_view path) {
 }
 
 bool has_safetensors(const Files& files) {
-  if (find(files, "model.safetensors") != nullptr) return true;
-  if (find(files, "model.safetensors.index.json") != nullptr) return true;
+  if (find_file(files, "model.safetensors") != nullptr) return true;
+  if (find_file(files, "model.safetensors.index.json") != nullptr) return true;
   return std::any_of(files.begin(), files.end(), [](const RemoteFile& file) {
     return file.path.starts_with("0_") && file.path.ends_with("/model.safetensors");
   });
@@ -174,12 +168,12 @@ Result<Choice> choose_files(const Files& files, const std::string& architecture,
                             const Wanted& wanted) {
   auto choice = choose_variant(files, architecture, wanted);
   if (!choice) return choice;
-  if (find(files, "tokenizer.json") == nullptr &&
-      find(files, "0_Transformer/tokenizer.json") == nullptr) {
+  if (find_file(files, "tokenizer.json") == nullptr &&
+      find_file(files, "0_Transformer/tokenizer.json") == nullptr) {
     return Error{ErrorCode::Unsupported,
                  "the model has no tokenizer.json; textvec reads no other tokenizer's files"};
   }
-  const bool sharded = find(files, "model.safetensors") == nullptr;
+  const bool sharded = find_file(files, "model.safetensors") == nullptr;
   std::uint64_t bytes = 0;
   for (const RemoteFile& file : files) {
     bool is_wanted = is_small(file.path);

@@ -323,14 +323,15 @@ std::size_t PackedShape::panel_bytes() const noexcept {
 void pack_panel(const PackedShape& shape, std::span<const float> rows, std::span<std::byte> out) {
   std::fill(out.begin(), out.end(), std::byte{0});
   if (shape.type == WeightType::Int8) return pack_int8(shape, rows, out.data());
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::size_t column = i / shape.in_features;
-    const std::size_t k = i % shape.in_features;
-    if (shape.type == WeightType::F32) {
-      std::memcpy(&out[(k * kColumns + column) * 4], &rows[i], 4);
-    } else {
-      const std::uint16_t half = to_bf16(rows[i]);
-      std::memcpy(&out[((k / 2 * kColumns + column) * 2 + k % 2) * 2], &half, 2);
+  for (std::size_t column = 0; column * shape.in_features < rows.size(); ++column) {
+    const float* row = &rows[column * shape.in_features];
+    for (std::size_t k = 0; k < shape.in_features; ++k) {
+      if (shape.type == WeightType::F32) {
+        std::memcpy(&out[(k * kColumns + column) * 4], &row[k], 4);
+      } else {
+        const std::uint16_t half = to_bf16(row[k]);
+        std::memcpy(&out[((k / 2 * kColumns + column) * 2 + k % 2) * 2], &half, 2);
+      }
     }
   }
 }

@@ -11,6 +11,7 @@
 
 #include "graph/onnx_file.h"
 #include "kernels/linear.h"
+#include "runtime/processor_memory.h"
 
 namespace textvec::runtime {
 namespace {
@@ -27,8 +28,7 @@ Ort::Status invalid(const std::string& what) {
 class Scratch {
  public:
   Scratch(const Ort::KernelContext& context, std::size_t bytes)
-      : info_(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault)),
-        allocator_(context.GetAllocator(*static_cast<const OrtMemoryInfo*>(info_))),
+      : allocator_(context.GetAllocator(*static_cast<const OrtMemoryInfo*>(processor_memory()))),
         memory_(allocator_.Alloc(bytes + kAlignment)) {
     void* aligned = memory_;
     std::size_t space = bytes + kAlignment;
@@ -41,7 +41,6 @@ class Scratch {
   std::span<std::byte> bytes() const { return bytes_; }
 
  private:
-  Ort::MemoryInfo info_;
   Ort::Allocator allocator_;
   void* memory_;
   std::span<std::byte> bytes_{};
@@ -64,7 +63,8 @@ class LinearKernel {
   Ort::Status compute(Ort::KernelContext context) const {
     const Ort::ConstValue input = context.GetInput(0);
     const Ort::ConstValue weights = context.GetInput(1);
-    std::vector<std::int64_t> shape = input.GetTensorTypeAndShapeInfo().GetShape();
+    const auto info = input.GetTensorTypeAndShapeInfo();
+    std::vector<std::int64_t> shape = info.GetShape();
     if (shape.empty() || shape.back() != static_cast<std::int64_t>(shape_.in_features)) {
       return invalid("the input has " + std::to_string(shape.empty() ? 0 : shape.back()) +
                      " features; the weights take " + std::to_string(shape_.in_features));
@@ -80,7 +80,7 @@ class LinearKernel {
     arguments.weights = static_cast<const std::byte*>(weights.GetTensorRawData());
     arguments.input = input.GetTensorData<float>();
     arguments.output = context.GetOutput(0, shape).GetTensorMutableData<float>();
-    arguments.rows = input.GetTensorTypeAndShapeInfo().GetElementCount() / shape_.in_features;
+    arguments.rows = info.GetElementCount() / shape_.in_features;
     arguments.rounding = kernels::preferred_rounding();
     arguments.threads = threads_;
     const Scratch scratch(context, kernels::linear_scratch_bytes(arguments));

@@ -11,6 +11,7 @@
 #include "graph/static.h"
 #include "graph/strangers_file.h"
 #include "runtime/linear_operator.h"
+#include "runtime/processor_memory.h"
 #include "runtime/providers.h"
 #include "runtime/session.h"
 #include "runtime/signature.h"
@@ -69,13 +70,6 @@ std::vector<ProviderPlacement> read_placement(const Ort::Session& session) {
   // The processor takes nodes one by one; a graph that nobody else has a part in is in one piece.
   if (placement.size() == 1) placement.front().partitions = 1;
   return placement;
-}
-
-const Ort::MemoryInfo& processor_memory() {
-  // Never destroyed, as the environment.
-  static const auto& memory =
-      *new Ort::MemoryInfo(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault));
-  return memory;
 }
 
 Ort::Value empty_cache(const BoundInput& input, std::size_t rows) {
@@ -300,6 +294,12 @@ Result<Signature> read_signature(const Ort::Session& session) {
 }
 
 }  // namespace
+
+const Ort::MemoryInfo& processor_memory() {
+  static const auto& memory =
+      *new Ort::MemoryInfo(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault));
+  return memory;
+}
 
 Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
                                               const SessionOptions& options) {

@@ -5,6 +5,9 @@
 #include <system_error>
 #include <vector>
 
+#include "model/folder.h"
+#include "textvec/embeddings.h"
+
 namespace textvec::runtime {
 namespace {
 
@@ -17,25 +20,20 @@ struct Program {
 };
 
 std::uint64_t bytes_below(const fs::path& folder) {
-  std::error_code error;
   std::uint64_t bytes = 0;
-  // Not a range-based loop, whose steps throw.
-  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::error_code ignored;
-    if (entry->is_regular_file(ignored)) bytes += entry->file_size(ignored);
+  for (const std::string& file : model::files_below(folder)) {
+    std::error_code error;
+    const auto size = fs::file_size(folder / file, error);
+    if (!error) bytes += size;
   }
   return bytes;
 }
 
 std::vector<Program> programs_in(const fs::path& folder) {
-  std::error_code error;
   std::vector<Program> programs;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
+  for (const fs::path& entry : model::entries_of(folder)) {
     std::error_code ignored;
-    programs.push_back(
-        {entry->path(), entry->last_write_time(ignored), bytes_below(entry->path())});
+    programs.push_back({entry, fs::last_write_time(entry, ignored), bytes_below(entry)});
   }
   return programs;
 }
@@ -50,8 +48,7 @@ ProgramCache::ProgramCache(const fs::path& cache_folder, const std::string& key,
 
 fs::path ProgramCache::folder(Bucket bucket) const {
   if (programs_.empty()) return {};
-  return programs_ /
-         (key_ + version_ + std::to_string(bucket.texts) + "x" + std::to_string(bucket.tokens));
+  return programs_ / (key_ + version_ + to_string(bucket));
 }
 
 std::uint64_t ProgramCache::bytes(Bucket bucket) const {
