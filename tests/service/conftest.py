@@ -8,6 +8,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import command_line  # noqa: E402
+import fake_hub  # noqa: E402
+import pulling  # noqa: E402
 import tiny_folder  # noqa: E402
 
 
@@ -23,6 +25,19 @@ def own_tiny(tiny, tmp_path):
     folder = pathlib.Path(shutil.copytree(tiny, tmp_path / "own-tiny"))
     yield folder
     shutil.rmtree(folder)  # pytest would keep hundreds of them
+
+
+@pytest.fixture
+def hub():
+    with fake_hub.FakeHub() as served:
+        yield served
+
+
+@pytest.fixture
+def place(tmp_path, hub):
+    """Caches of a test's own, whose hub is the fake one."""
+    yield pulling.Place(tmp_path, hub)
+    shutil.rmtree(tmp_path)  # pytest would keep hundreds of megabytes
 
 
 @pytest.fixture(scope="session", autouse=True)

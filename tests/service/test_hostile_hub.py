@@ -10,22 +10,10 @@ import time
 import pytest
 from command_line import BINARY, Answer, assert_refused, environment
 from fake_hub import BLOCK, FakeHub
-from pulling import NAME, Place, assert_whole, folder_files, repository
+from pulling import NAME, assert_whole, folder_files, repository
 
 PIECE_BYTES = 16 << 20
 SIZE = PIECE_BYTES + 200_000  # two ranges
-
-
-@pytest.fixture
-def hub():
-    with FakeHub() as served:
-        yield served
-
-
-@pytest.fixture
-def place(tmp_path, hub):
-    yield Place(tmp_path, hub)
-    shutil.rmtree(tmp_path)
 
 
 @pytest.fixture(scope="module")

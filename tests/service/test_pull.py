@@ -15,25 +15,12 @@ import time
 import onnx
 import pytest
 from command_line import BINARY, ROOT, assert_refused, environment, finish, limit_file_size, wait_until
-from fake_hub import FakeHub
 from pulling import NAME, Place, assert_whole, folder_files, repository, weights
 
 # By hand: TEXTVEC_KILL_BYTES=1000000000 TEXTVEC_KILL_TIMES=50 pytest tests/service/test_pull.py -k kill
 KILL_BYTES = int(os.environ.get("TEXTVEC_KILL_BYTES", 64_000_000))
 KILL_TIMES = int(os.environ.get("TEXTVEC_KILL_TIMES", 20))
 PIECE_BYTES = 16 << 20
-
-
-@pytest.fixture
-def hub():
-    with FakeHub() as served:
-        yield served
-
-
-@pytest.fixture
-def place(tmp_path, hub):
-    yield Place(tmp_path, hub)
-    shutil.rmtree(tmp_path)  # pytest would keep hundreds of megabytes
 
 
 def test_a_pulled_model_runs_by_its_name_without_the_network(place, hub, tiny):
