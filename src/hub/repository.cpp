@@ -75,7 +75,7 @@ fs::path Repository::lock(std::string_view hash) const {
 
 std::optional<std::string> Repository::commit_of(std::string_view revision) const {
   std::error_code error;
-  if (const auto commit = read_reference(folder_ / "refs" / revision)) {
+  if (auto commit = read_reference(folder_ / "refs" / revision)) {
     if (fs::is_directory(snapshot(*commit), error)) return commit;
     return std::nullopt;
   }
