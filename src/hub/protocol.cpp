@@ -71,19 +71,8 @@ const RemoteFile* find_file(const std::vector<RemoteFile>& files, std::string_vi
   return found == files.end() ? nullptr : &*found;
 }
 
-Hub::Hub(HttpClient& client, std::string endpoint, std::string name)
-    : client_(client), endpoint_(std::move(endpoint)), name_(std::move(name)) {}
-
-std::string Hub::url_of(const std::string& commit, const std::string& file) const {
-  return endpoint_ + "/" + url_path(name_) + "/resolve/" + commit + "/" + url_path(file);
-}
-
-Result<RemoteModel> Hub::list(std::string_view revision) {
-  const auto answer = client_.get(endpoint_ + "/api/models/" + url_path(name_) + "/revision/" +
-                                      encoded(revision) + "?blobs=true",
-                                  kListBytesMax);
-  if (!answer) return answer.error();
-  const auto json = model::parse_json(answer->body, "the hub's answer");
+Result<RemoteModel> read_listing(std::string_view body) {
+  const auto json = model::parse_json(body, "the hub's answer");
   if (!json) return json.error();
   const JsonReader reader(*json, "the hub's answer");
   RemoteModel found;
@@ -107,17 +96,15 @@ Result<RemoteModel> Hub::list(std::string_view revision) {
   return found;
 }
 
-Result<void> Hub::complete(const std::string& commit, RemoteFile& file) {
-  const auto answer = client_.head(url_of(commit, file.path));
-  if (!answer) return answer.error();
+Result<void> read_headers(const HttpAnswer& answer, RemoteFile& file) {
   const auto header = [&](const char* name) {
-    const auto found = answer->headers.find(name);
-    return found == answer->headers.end() ? std::string_view() : std::string_view(found->second);
+    const auto found = answer.headers.find(name);
+    return found == answer.headers.end() ? std::string_view() : std::string_view(found->second);
   };
   const bool linked = !header("x-linked-etag").empty();
   file.hash = hash_of_etag(header(linked ? "x-linked-etag" : "etag"));
   std::string_view size = header("x-linked-size");
-  if (size.empty() && answer->status < 300) size = header("content-length");
+  if (size.empty() && answer.status < 300) size = header("content-length");
   const auto read = std::from_chars(size.data(), size.data() + size.size(), file.bytes);
   if (size.empty() || read.ec != std::errc() || read.ptr != size.data() + size.size() ||
       file.bytes > kFileBytesMax) {
@@ -128,6 +115,27 @@ Result<void> Hub::complete(const std::string& commit, RemoteFile& file) {
                        ", so that nobody could tell whether it is right");
   }
   return {};
+}
+
+Hub::Hub(HttpClient& client, std::string endpoint, std::string name)
+    : client_(client), endpoint_(std::move(endpoint)), name_(std::move(name)) {}
+
+std::string Hub::url_of(const std::string& commit, const std::string& file) const {
+  return endpoint_ + "/" + url_path(name_) + "/resolve/" + commit + "/" + url_path(file);
+}
+
+Result<RemoteModel> Hub::list(std::string_view revision) {
+  const auto answer = client_.get(endpoint_ + "/api/models/" + url_path(name_) + "/revision/" +
+                                      encoded(revision) + "?blobs=true",
+                                  kListBytesMax);
+  if (!answer) return answer.error();
+  return read_listing(answer->body);
+}
+
+Result<void> Hub::complete(const std::string& commit, RemoteFile& file) {
+  const auto answer = client_.head(url_of(commit, file.path));
+  if (!answer) return answer.error();
+  return read_headers(*answer, file);
 }
 
 Result<std::string> Hub::read(const std::string& commit, const std::string& file,

@@ -25,11 +25,18 @@ struct RemoteModel {
   std::vector<RemoteFile> files{};
 };
 
+// A hub's list of a model's files, its JSON. Files whose names no disk should see are left out.
+// Errors: BadModel.
+Result<RemoteModel> read_listing(std::string_view body);
+// Size and hash of a file from the headers of an answer about it. Errors: BadModel, when either is
+// missing.
+Result<void> read_headers(const HttpAnswer& answer, RemoteFile& file);
+
 class Hub {
  public:
   Hub(HttpClient& client, std::string endpoint, std::string name);
 
-  // Files whose names no disk should see are left out. Errors: as of HttpClient::get(), BadModel.
+  // Errors: as of HttpClient::get() and read_listing().
   Result<RemoteModel> list(std::string_view revision);
   // Asks for the size and the hash of a file that list() did not say. Errors: as before.
   Result<void> complete(const std::string& commit, RemoteFile& file);
