@@ -49,6 +49,10 @@ if(OnnxRuntime_LIBRARY)
   endif()
 endif()
 
+set(textvec_pc_definitions "")
+if(APPLE)
+  set(textvec_pc_definitions -D_LIBCPP_ENABLE_EXPERIMENTAL)  # as src/CMakeLists.txt says why
+endif()
 set(textvec_pc_requires "")
 set(textvec_pc_libs "")
 if(NOT BUILD_SHARED_LIBS)

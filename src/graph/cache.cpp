@@ -10,6 +10,7 @@
 #include <system_error>
 #include <vector>
 
+#include "model/file_times.h"
 #include "model/folder.h"
 #include "model/hash.h"
 #include "model/json.h"
@@ -52,13 +53,8 @@ std::optional<std::string> stamp(const fs::path& file) {
   struct stat status{};
   if (::stat(file.c_str(), &status) != 0) return std::nullopt;
   // Both times: a copy may keep the one of its original, and nobody can set the other.
-#ifdef __APPLE__
-  const auto& modified = status.st_mtimespec;
-  const auto& changed = status.st_ctimespec;
-#else
-  const auto& modified = status.st_mtim;
-  const auto& changed = status.st_ctim;
-#endif
+  const auto modified = model::modified_at(status);
+  const auto changed = model::changed_at(status);
   return std::to_string(status.st_dev) + " " + std::to_string(status.st_ino) + " " +
          std::to_string(status.st_size) + " " + std::to_string(modified.tv_sec) + "." +
          std::to_string(modified.tv_nsec) + " " + std::to_string(changed.tv_sec) + "." +

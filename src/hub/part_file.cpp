@@ -13,6 +13,8 @@
 #include <system_error>
 #include <utility>
 
+#include "hub/begin_to_save.h"
+
 namespace textvec::hub {
 namespace {
 
@@ -73,15 +75,6 @@ std::optional<std::vector<std::uint32_t>> read_tail(int descriptor, std::uint64_
     if (done[piece] > most[piece]) return std::nullopt;
   }
   return done;
-}
-
-// So that the disk works while the network does, and the wait at the end is short.
-void begin_to_save([[maybe_unused]] int descriptor, [[maybe_unused]] std::uint64_t begin,
-                   [[maybe_unused]] std::uint64_t bytes) {
-#ifdef __linux__
-  ::sync_file_range(descriptor, static_cast<off_t>(begin), static_cast<off_t>(bytes),
-                    SYNC_FILE_RANGE_WRITE);
-#endif
 }
 
 }  // namespace

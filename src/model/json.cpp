@@ -6,11 +6,11 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/src.hpp>
 #include <charconv>
-#include <cmath>
 #include <fstream>
-#include <system_error>
+#include <optional>
 #include <utility>
 
+#include "model/read_double.h"
 #include "model/utf8.h"
 
 namespace textvec::model {
@@ -108,14 +108,10 @@ class Builder {
 
 bool Builder::on_double(double estimate, string_view last, error_code& error) {
   append(last);
-  double value = 0;
-  const auto read = std::from_chars(text_.data(), text_.data() + text_.size(), value);
-  if (read.ec == std::errc::result_out_of_range && std::abs(estimate) > 1) {
-    return refuse("the number " + text_.substr(0, 40) + " is too large", error);
-  }
-  // Too small to be told from zero leaves zero.
+  const std::optional<double> value = read_double(text_, estimate);
+  if (!value) return refuse("the number " + text_.substr(0, 40) + " is too large", error);
   text_.clear();
-  return add(Json(value), error);
+  return add(Json(*value), error);
 }
 
 bool Builder::add(Json value, error_code& error) {

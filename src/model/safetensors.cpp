@@ -16,6 +16,7 @@
 #include <system_error>
 #include <utility>
 
+#include "model/file_times.h"
 #include "model/json.h"
 
 namespace textvec::model {
@@ -267,13 +268,8 @@ void Tensor::copy_to(std::size_t begin, std::span<float> out) const noexcept {
 }
 
 bool same_content(const struct stat& a, const struct stat& b) {
-#ifdef __APPLE__
-  const auto& modified_a = a.st_mtimespec;
-  const auto& modified_b = b.st_mtimespec;
-#else
-  const auto& modified_a = a.st_mtim;
-  const auto& modified_b = b.st_mtim;
-#endif
+  const auto modified_a = modified_at(a);
+  const auto modified_b = modified_at(b);
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
          modified_a.tv_sec == modified_b.tv_sec && modified_a.tv_nsec == modified_b.tv_nsec;
 }

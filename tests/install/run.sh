@@ -16,9 +16,10 @@ fail() {
   exit 1
 }
 
+# With the options of the presets, so that ccache knows most files from the release tree.
 configure() {  # SOURCE BUILD ARGUMENT...
   cmake -S "$1" -B "$2" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$compiler" \
-    "${@:3}" >"$2.log" 2>&1 || { cat "$2.log"; fail "cmake could not configure $2"; }
+    -DTEXTVEC_WARNINGS_AS_ERRORS=ON "${@:3}" >"$2.log" 2>&1 || { cat "$2.log"; fail "cmake could not configure $2"; }
 }
 make_it() {  # BUILD ARGUMENT...
   cmake --build "$1" --parallel "$jobs" "${@:2}" >"$1.log" 2>&1 || { cat "$1.log"; fail "$1 does not build"; }

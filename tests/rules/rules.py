@@ -34,7 +34,7 @@ OWNERS = [
 # Beside C++'s own headers, which have no dot and no slash.
 SYSTEM_HEADER = re.compile(
     r"[a-z_]+|(sys|mach|arpa|netinet)/\w+\.h"
-    r"|(cpuid|dlfcn|errno|fcntl|poll|pthread|sched|signal|spawn|stddef|stdint|stdlib|unistd)\.h")
+    r"|(cpuid|dlfcn|errno|fcntl|poll|pthread|sched|signal|spawn|stddef|stdint|stdlib|unistd|xlocale)\.h")
 
 MAY_CATCH = {"src/hub/download.cpp", "src/model/json.cpp", "src/graph/onnx_file.cpp",
              "src/runtime/linear_operator.cpp",
