@@ -340,7 +340,7 @@ Result<Judged> judge(Provider provider, const ModelFiles& files, const LoadOptio
     return judged;
   }
   verdict = std::move(*tried);
-  if (!verdict->right) return refused(provider, "was refused: " + verdict->reason);
+  if (!verdict->right) return refused(provider, "failed its trial: " + verdict->reason);
   if (!verdict->slower()) return judged;
   if (!options.require_provider) return refused(provider, why_slower(*verdict));
   judged.note = name_of(provider) + " " + why_slower(*verdict);
@@ -413,9 +413,9 @@ Result<void> open_model_session(const ModelFiles& files, const LoadOptions& opti
       take(std::move(*opened), provider, loaded);
       return {};
     }
+    if (trust == Trust::Blind) return std::move(opened).error();
     if (by_name && options.require_provider) {
-      return Error{ErrorCode::Provider,
-                   opened.error().message + "; cpu was not to be used instead"};
+      return Error{ErrorCode::Provider, opened.error().message + "; cpu is not used instead"};
     }
     reasons += (reasons.empty() ? "" : "; ") + opened.error().message;
     is_news = is_news || !verdict || !verdict->kept;

@@ -148,24 +148,25 @@ Verdict run_trial(const TrialSettings& settings) {
   hub::ChildOptions options;
   options.limit = settings.limit;
   const auto end = hub::run_child(settings.command, options);
-  if (!end) return failed("its trial could not be made: " + end.error().message);
+  if (!end) return failed("its process could not be started: " + end.error().message);
   using How = hub::ChildEnd::How;
   if (end->how == How::TimedOut || end->how == How::Stopped) {
-    return failed("its trial did not end within " + std::to_string(settings.limit.count()) + " s");
+    return failed("its process did not end within " + std::to_string(settings.limit.count()) +
+                  " s");
   }
   if (end->how == How::Signalled) {
-    return failed("its trial was ended by " + hub::signal_name(end->number) +
+    return failed("its process was ended by " + hub::signal_name(end->number) +
                   last_words(end->output));
   }
   if (end->how == How::Exited && end->number != 0) {
-    return failed("its trial failed" + last_words(end->output));
+    return failed("its process failed" + last_words(end->output));
   }
   // Whatever the provider's own libraries printed stands before it.
   const auto line = last_line(end->output, kMark);
   const auto json = model::parse_json(line ? *line : "", "the trial");
   auto verdict = json ? read_verdict(*json) : std::nullopt;
   if (verdict) return *verdict;
-  return failed("its trial gave no verdict" + last_words(end->output));
+  return failed("its process gave no verdict" + last_words(end->output));
 }
 
 }  // namespace

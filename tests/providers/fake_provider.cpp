@@ -213,6 +213,17 @@ struct Factory : OrtEpFactory {
       return guarded([&] { return create_ep(static_cast<Factory*>(factory)->name, options, ep); });
     };
     ReleaseEp = [](OrtEpFactory*, OrtEp* ep) noexcept { delete static_cast<Ep*>(ep); };
+    // It works in the processor's memory. ONNX Runtime asks all the same.
+    CreateAllocator = [](OrtEpFactory*, const OrtMemoryInfo*, const OrtKeyValuePairs*,
+                         OrtAllocator** allocator) noexcept -> OrtStatus* {
+      *allocator = nullptr;
+      return nullptr;
+    };
+    ReleaseAllocator = [](OrtEpFactory*, OrtAllocator*) noexcept {};
+    CreateDataTransfer = [](OrtEpFactory*, OrtDataTransferImpl** transfer) noexcept -> OrtStatus* {
+      *transfer = nullptr;
+      return nullptr;
+    };
     IsStreamAware = [](const OrtEpFactory*) noexcept { return false; };
   }
   std::string name;
