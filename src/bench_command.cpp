@@ -70,13 +70,15 @@ Result<void> make_vectors(const runtime::HiddenStates& states, const batch::Batc
 
 }  // namespace
 
-Bench::Bench(std::unique_ptr<LoadedModel> model, std::size_t batch_tokens_max) noexcept
-    : model_(std::move(model)), batch_tokens_max_(batch_tokens_max) {}
+Bench::Bench(std::unique_ptr<LoadedModel> model, std::size_t batch_tokens_max)
+    : model_(std::move(model)),
+      live_info_(std::make_unique<LiveInfo>(*model_)),
+      batch_tokens_max_(batch_tokens_max) {}
 Bench::Bench(Bench&&) noexcept = default;
 Bench& Bench::operator=(Bench&&) noexcept = default;
 Bench::~Bench() = default;
 
-const ModelInfo& Bench::info() const noexcept { return model_->info; }
+const ModelInfo& Bench::info() const noexcept { return live_info_->now(); }
 
 Result<Bench> Bench::load(std::string_view model, LoadOptions options) {
   auto loaded = load_model(model, options);

@@ -91,6 +91,7 @@ void append(Embeddings& all, Embeddings part) {
 struct Engine::Impl {
   Impl(LoadedModel loaded, const LoadOptions& options)
       : model(std::move(loaded)),
+        live_info(model),
         text_bytes_max(options.text_bytes_max),
         queue_texts_max(options.queue_texts_max),
         queue(options.queue_texts_max) {}
@@ -265,6 +266,7 @@ struct Engine::Impl {
   }
 
   LoadedModel model;
+  const LiveInfo live_info;
   const std::size_t text_bytes_max;
   const std::size_t queue_texts_max;
   mutable batch::Queue queue;
@@ -339,7 +341,7 @@ Result<std::vector<std::vector<std::uint32_t>>> Engine::tokenize(
   return ids;
 }
 
-const ModelInfo& Engine::info() const noexcept { return impl_->model.info; }
+const ModelInfo& Engine::info() const noexcept { return impl_->live_info.now(); }
 
 Result<Health> Engine::health(std::chrono::milliseconds limit) const {
   Health health;

@@ -7,14 +7,12 @@
 #include <system_error>
 #include <utility>
 
-#include "batch/buckets.h"
-#include "graph/compile.h"
-#include "graph/static_model.h"
 #include "hub/locate.h"
 #include "model/folder.h"
 #include "model/safetensors.h"
-#include "runtime/machine.h"
-#include "runtime/static_session.h"
+#include "model_session.h"
+#include "runtime/providers.h"
+#include "runtime/session.h"
 
 namespace textvec {
 namespace {
@@ -28,6 +26,7 @@ constexpr std::size_t kBatchTokensMax = std::size_t{1} << 20;
 constexpr std::size_t kQueueTextsMax = std::size_t{1} << 20;
 constexpr std::size_t kTextBytesMax = std::size_t{1} << 30;
 constexpr unsigned kThreadsMax = 1024;
+constexpr std::size_t kTrialSecondsMax = 3600;
 
 Result<void> check_range(const char* name, std::size_t value, std::size_t max) {
   if (value >= 1 && value <= max) return {};
@@ -40,14 +39,25 @@ Result<void> check_options(const LoadOptions& options) {
     return Error{ErrorCode::InvalidArgument, "threads is " + std::to_string(options.threads) +
                                                  "; it takes 0 to " + std::to_string(kThreadsMax)};
   }
-  if (options.target != Target::Static && !options.buckets.empty()) {
+  if (options.target != Target::Static && !options.buckets.empty() &&
+      (options.target == Target::Fused || !runtime::takes_static_graphs(options.provider))) {
     return Error{ErrorCode::InvalidArgument,
                  "buckets are for target static; a fused graph takes any shape"};
+  }
+  if (options.provider == Provider::Auto && !options.provider_library.empty()) {
+    return Error{ErrorCode::InvalidArgument,
+                 "provider_library is the library of a provider; name the provider too"};
+  }
+  if (auto valid = runtime::check_provider_options(options.provider, options.provider_options);
+      !valid) {
+    return valid;
   }
   for (const auto& checked :
        {check_range("batch_tokens_max", options.batch_tokens_max, kBatchTokensMax),
         check_range("queue_texts_max", options.queue_texts_max, kQueueTextsMax),
-        check_range("text_bytes_max", options.text_bytes_max, kTextBytesMax)}) {
+        check_range("text_bytes_max", options.text_bytes_max, kTextBytesMax),
+        check_range("trial_limit", static_cast<std::size_t>(options.trial_limit.count()),
+                    kTrialSecondsMax)}) {
     if (!checked) return checked.error();
   }
   return {};
@@ -93,119 +103,6 @@ Error nothing_to_run(const ModelFiles& files) {
           "config.json: model_type \"" + files.spec.transformer.type +
               "\" is not one that textvec compiles (" + join(model::known_architectures()) +
               "); an ONNX file of the model, in the folder, would run as it is"};
-}
-
-Result<fs::path> user_cache_folder(const LoadOptions& options) {
-  if (!options.cache_folder.empty()) return fs::path(options.cache_folder);
-  return hub::cache_folder();
-}
-
-Result<void> check_as_is(const LoadOptions& options) {
-  if (options.precision != Precision::Auto && options.precision != Precision::F32) {
-    return Error{ErrorCode::Unsupported, "precision " + std::string(to_string(options.precision)) +
-                                             ": an ONNX file runs as it is; choose another file"};
-  }
-  if (options.target != Target::Auto) {
-    return Error{ErrorCode::Unsupported, "target " + std::string(to_string(options.target)) +
-                                             ": an ONNX file runs as it is"};
-  }
-  if (options.check_weights) {
-    return Error{ErrorCode::Unsupported,
-                 "check_weights: an ONNX file runs as it is; its weights are not looked at"};
-  }
-  return {};
-}
-
-Result<std::shared_ptr<const model::Weights>> open_weights(const ModelFiles& files,
-                                                           const LoadOptions& options) {
-  auto weights = model::Weights::open(files.folder);
-  if (!weights) return std::move(weights).error();
-  if (options.check_weights) {
-    if (auto finite = weights->check_finite(); !finite) return std::move(finite).error();
-  }
-  return std::make_shared<const model::Weights>(std::move(*weights));
-}
-
-// Empty, with a word in the log, when there is none.
-fs::path graphs_folder(const LoadOptions& options) {
-  const auto folder = user_cache_folder(options);
-  if (folder) return *folder;
-  if (options.log) options.log(folder.error().message + "; the graph is built in memory");
-  return {};
-}
-
-Result<graph::OnnxModel> make_graph(const ModelFiles& files, const LoadOptions& options) {
-  if (!files.onnx_file.empty()) {
-    if (auto possible = check_as_is(options); !possible) return std::move(possible).error();
-    graph::OnnxModel model;
-    model.file = files.onnx_file;
-    return model;
-  }
-  const auto weights = open_weights(files, options);
-  if (!weights) return weights.error();
-  return graph::compile(files.spec, **weights, graph::Target::Fused, options.precision,
-                        graphs_folder(options), options.log, options.progress);
-}
-
-// The fused graph on the processor, for texts that no bucket takes.
-Result<std::unique_ptr<runtime::Session>> open_any_shape(const ModelFiles& files,
-                                                         LoadOptions options,
-                                                         runtime::SessionOptions session_options) {
-  options.precision = Precision::Auto;
-  options.check_weights = false;
-  auto graph = make_graph(files, options);
-  if (!graph) return std::move(graph).error();
-  session_options.provider = Provider::Cpu;
-  return runtime::open_session(std::move(*graph), session_options);
-}
-
-Result<void> open_static(const ModelFiles& files, const LoadOptions& options,
-                         const runtime::SessionOptions& session_options, LoadedModel& loaded) {
-  const std::size_t tokens_max = tokens_max_of(files.spec);
-  runtime::StaticOptions static_options;
-  static_options.session = session_options;
-  static_options.buckets =
-      options.buckets.empty() ? batch::default_buckets(tokens_max) : options.buckets;
-  if (auto valid = batch::check_buckets(static_options.buckets, tokens_max); !valid) return valid;
-  auto weights = open_weights(files, options);
-  if (!weights) return std::move(weights).error();
-  static_options.cache_folder = graphs_folder(options);
-  auto model =
-      graph::StaticModel::compile(files.spec, std::move(*weights), options.precision,
-                                  static_options.cache_folder, options.log, options.progress);
-  if (!model) return std::move(model).error();
-  loaded.info.precision = model->half() ? Precision::F16 : Precision::F32;
-  static_options.open_any_shape = [files, options, session_options] {
-    return open_any_shape(files, options, session_options);
-  };
-  auto session = runtime::open_static_session(std::move(*model), std::move(static_options));
-  if (!session) return std::move(session).error();
-  loaded.info.path = GraphPath::Static;
-  loaded.info.buckets = (*session)->buckets();
-  loaded.session = std::move(*session);
-  return {};
-}
-
-Result<void> open_session(const ModelFiles& files, const LoadOptions& options,
-                          LoadedModel& loaded) {
-  runtime::SessionOptions session_options;
-  session_options.threads =
-      options.threads != 0 ? options.threads : runtime::describe_machine().cores_physical;
-  session_options.provider = options.provider;
-  session_options.require_provider = options.require_provider;
-  loaded.info.threads = session_options.threads;
-  if (files.onnx_file.empty() && options.target == Target::Static) {
-    return open_static(files, options, session_options, loaded);
-  }
-  auto graph = make_graph(files, options);
-  if (!graph) return std::move(graph).error();
-  loaded.info.graph_file = graph->file.string();
-  loaded.info.path = files.onnx_file.empty() ? GraphPath::Fused : GraphPath::AsIs;
-  if (options.precision != Precision::Auto) loaded.info.precision = options.precision;
-  auto session = runtime::open_session(std::move(*graph), session_options);
-  if (!session) return std::move(session).error();
-  loaded.session = std::move(*session);
-  return {};
 }
 
 Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
@@ -260,8 +157,9 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
   info.default_prompt = spec.default_prompt;
   info.similarity = spec.similarity;
   info.provider_wanted = options.provider;
+  // A session that lost its device while the width was looked for says why itself.
+  if (info.provider != session.provider) info.provider_note = session.provider_note;
   info.provider = session.provider;
-  info.provider_note = session.provider_note;
   info.placement = session.placement;
   info.batch_tokens_max = options.batch_tokens_max;
   info.runtime = runtime::runtime_version();
@@ -324,7 +222,7 @@ std::size_t tokens_max_of(const model::ModelSpec& spec) {
   return spec.tokens_max == 0 ? kTokensMaxAssumed : spec.tokens_max;
 }
 
-Result<LoadedModel> load_model(std::string_view model, const LoadOptions& options) {
+Result<LoadedModel> load_model(std::string_view model, const LoadOptions& options, Trust trust) {
   if (const auto valid = check_options(options); !valid) return valid.error();
   auto files = find_model(model);
   if (!files) return files.error();
@@ -339,7 +237,7 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
     loaded.dense.push_back(std::move(*dense));
   }
 
-  if (auto opened = open_session(*files, options, loaded); !opened) {
+  if (auto opened = open_model_session(*files, options, trust, loaded); !opened) {
     return std::move(opened).error();
   }
   const auto width = find_width(*loaded.session, loaded.tokenizer);
@@ -350,6 +248,16 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
   loaded.info.dimension =
       loaded.spec.dense.empty() ? *width : loaded.spec.dense.back().out_features;
   return loaded;
+}
+
+LiveInfo::LiveInfo(LoadedModel& model) : first_(model.info), now_(&first_) {
+  model.session->when_device_is_lost([this](const runtime::SessionInfo& session) {
+    after_loss_ = first_;
+    after_loss_.provider = session.provider;
+    after_loss_.provider_note = session.provider_note;
+    after_loss_.placement = session.placement;
+    now_ = &after_loss_;
+  });
 }
 
 }  // namespace textvec

@@ -2,6 +2,7 @@
 // against each other.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -28,7 +29,28 @@ struct LoadedModel {
   ModelInfo info{};
 };
 
-Result<LoadedModel> load_model(std::string_view model, const LoadOptions& options);
+// Whether a provider is tried by a child process before this one uses it. Blind: the child's way.
+enum class Trust : unsigned char { AfterTrial, Blind };
+
+Result<LoadedModel> load_model(std::string_view model, const LoadOptions& options,
+                               Trust trust = Trust::AfterTrial);
+
+// The model's info as it is true now: a session may lose its device while it serves, once. Must
+// outlive the session's last run, and be made before its first one that serves.
+class LiveInfo {
+ public:
+  explicit LiveInfo(LoadedModel& model);
+  LiveInfo(const LiveInfo&) = delete;
+  LiveInfo& operator=(const LiveInfo&) = delete;
+
+  // From any thread; what it refers to stays as it is until the end of this object.
+  const ModelInfo& now() const noexcept { return *now_.load(); }
+
+ private:
+  const ModelInfo first_;
+  ModelInfo after_loss_{};
+  std::atomic<const ModelInfo*> now_;
+};
 
 // The model's folder and name, and the .onnx file when one was named or is all there is.
 struct ModelFiles {

@@ -53,6 +53,10 @@ std::string_view to_string(Provider provider) noexcept {
       return "cuda";
     case Provider::OpenVino:
       return "openvino";
+    case Provider::TensorRt:
+      return "tensorrt";
+    case Provider::Mlx:
+      return "mlx";
   }
   return "unknown";
 }

@@ -57,6 +57,11 @@ struct DoctorCommand {
   bool json = false;
 };
 
+// Not for people: what a trial of a provider runs in a process of its own.
+struct TryProviderCommand {
+  ModelOptions model{};
+};
+
 struct VerifyCommand {
   ModelOptions model{};
   std::string reference{};
@@ -98,6 +103,7 @@ int run_tokenize(const TokenizeCommand& command);
 int run_info(const InfoCommand& command);
 int run_compile(const CompileCommand& command);
 int run_doctor(const DoctorCommand& command);
+int run_try_provider(const TryProviderCommand& command);
 int run_verify(const VerifyCommand& command);
 int run_bench(const BenchCommand& command);
 int run_pull(const PullCommand& command);

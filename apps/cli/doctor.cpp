@@ -17,6 +17,7 @@
 #include "json_object.h"
 #include "machine_report.h"
 #include "output_file.h"
+#include "provider_command.h"
 #include "runtime/machine.h"
 #include "runtime/providers.h"
 #include "runtime/session.h"
@@ -33,16 +34,10 @@ struct Check {
   std::string note{};  // what was found
 };
 
-struct UsableProvider {
-  std::string name{};
-  bool usable = false;
-  std::string note{};  // why not
-};
-
 struct Report {
   runtime::Machine machine{};
   std::vector<std::string> providers_compiled_in{};
-  std::vector<UsableProvider> providers{};
+  std::vector<ProviderReport> providers{};
   std::string cache_folder{};
   std::string cache_problem{};  // empty: it can be written
   std::vector<Check> checks{};
@@ -85,13 +80,23 @@ void look_at_cache(Report& report) {
   }
 }
 
-void look_at_providers(Report& report) {
+// With the model, so that each is tried; without one it is only said which are here.
+void look_at_providers(const ModelOptions& options, Report& report) {
   report.providers_compiled_in = runtime::runtime_providers();
-  for (const Provider provider :
-       {Provider::Cpu, Provider::CoreMl, Provider::WebGpu, Provider::Cuda, Provider::OpenVino}) {
-    const auto choice = runtime::choose_provider(provider, true);
-    report.providers.push_back({std::string(to_string(provider)), choice.has_value(),
-                                choice ? "" : choice.error().message});
+  auto tried = report_providers(model_name(options), options.load);
+  if (tried) {
+    report.providers = std::move(*tried);
+    return;
+  }
+  for (const Provider provider : runtime::device_providers()) {
+    const bool named = provider == options.load.provider;
+    const auto use =
+        runtime::find_provider(provider, {}, named ? options.load.provider_library : std::string());
+    ProviderReport& entry = report.providers.emplace_back();
+    entry.provider = provider;
+    entry.present = use.has_value();
+    entry.why = use ? "not tried: there is no model" : use.error().message;
+    if (use) entry.where = use->library.empty() ? "built in" : use->library;
   }
 }
 
@@ -136,6 +141,9 @@ void check_model(const ModelOptions& options, Report& report) {
     return;
   }
   const auto engine = Engine::load(name, options.load);
+  if (engine && !engine->info().provider_note.empty()) {
+    report.advice.push_back(engine->info().provider_note);
+  }
   report.checks.push_back({"model loads", engine.has_value(),
                            engine ? engine->info().name + ", " +
                                         std::string(to_string(engine->info().path)) + ", " +
@@ -147,6 +155,43 @@ void check_model(const ModelOptions& options, Report& report) {
   for (const std::string& note : engine->info().notes) report.advice.push_back(note);
 }
 
+// "usable; built in, tried: 12.3 ms, cpu 45.6 ms, 307 of 310 nodes in 1 partition"
+std::string provider_text(const ProviderReport& provider) {
+  std::string text = provider.usable ? "usable" : "no: " + provider.why;
+  if (!provider.present) return text;
+  text += "; " + provider.where + (provider.tried ? ", tried" : ", not tried");
+  if (!provider.tried) return text;
+  if (provider.provider_ms > 0) {
+    text +=
+        ": " + decimal(provider.provider_ms, 1) + " ms, cpu " + decimal(provider.cpu_ms, 1) + " ms";
+  }
+  std::size_t nodes = 0;
+  const ProviderPlacement* own = nullptr;
+  for (const ProviderPlacement& part : provider.placement) {
+    nodes += part.nodes;
+    if (part.provider == runtime::runtime_name(provider.provider)) own = &part;
+  }
+  if (own == nullptr) return text;
+  return text + "; " + std::to_string(own->nodes) + " of " + std::to_string(nodes) + " nodes in " +
+         std::to_string(own->partitions) + (own->partitions == 1 ? " partition" : " partitions") +
+         ", " + size_text(provider.memory_bytes);
+}
+
+std::string provider_json(const ProviderReport& provider) {
+  JsonObject json;
+  json.string("provider", to_string(provider.provider))
+      .boolean("present", provider.present)
+      .string("where", provider.where)
+      .boolean("tried", provider.tried)
+      .boolean("usable", provider.usable)
+      .string("why", provider.why)
+      .number("provider_ms", provider.provider_ms)
+      .number("cpu_ms", provider.cpu_ms)
+      .json("placement", placement_json(provider.placement))
+      .integer("memory_bytes", provider.memory_bytes);
+  return json.text();
+}
+
 std::string report_table(const Report& report) {
   const runtime::Machine& machine = report.machine;
   Table table;
@@ -155,8 +200,9 @@ std::string report_table(const Report& report) {
       .row("system", machine.system);
   add_machine(table, machine);
   table.row("compiled in", joined(report.providers_compiled_in));
-  for (const UsableProvider& provider : report.providers) {
-    table.row("provider " + provider.name, provider.usable ? "usable" : "no: " + provider.note);
+  table.row("provider cpu", "usable");
+  for (const ProviderReport& provider : report.providers) {
+    table.row("provider " + std::string(to_string(provider.provider)), provider_text(provider));
   }
   table.row("cache", report.cache_folder.empty() ? "none" : report.cache_folder)
       .row("cache writable", report.cache_problem.empty() ? "yes" : "no: " + report.cache_problem);
@@ -168,11 +214,12 @@ std::string report_table(const Report& report) {
 }
 
 std::string report_json(const Report& report) {
-  std::vector<std::string> providers;
-  for (const UsableProvider& provider : report.providers) {
-    JsonObject json;
-    json.string("provider", provider.name).boolean("usable", provider.usable);
-    providers.push_back(json.string("why", provider.note).text());
+  ProviderReport processor;
+  processor.present = processor.usable = true;
+  processor.where = "built in";
+  std::vector<std::string> providers{provider_json(processor)};
+  for (const ProviderReport& provider : report.providers) {
+    providers.push_back(provider_json(provider));
   }
   std::vector<std::string> checks;
   for (const Check& check : report.checks) {
@@ -202,8 +249,8 @@ std::string report_json(const Report& report) {
 int run_doctor(const DoctorCommand& command) {
   Report report;
   look_at_machine(report);
-  look_at_providers(report);
   look_at_cache(report);
+  look_at_providers(command.model, report);
   check_model(command.model, report);
   const int code = print(command.json ? report_json(report) : report_table(report));
   if (code != kDone) return code;

@@ -27,6 +27,12 @@ std::string provider_json(const ModelInfo& info) {
   return provider.text();
 }
 
+std::string trial_json(const ModelInfo& info) {
+  JsonObject trial;
+  trial.number("provider_ms", info.provider_ms).number("cpu_ms", info.cpu_ms);
+  return trial.text();
+}
+
 std::string buckets_json(const std::vector<BucketInfo>& buckets) {
   std::vector<std::string> items;
   for (const BucketInfo& info : buckets) {
@@ -65,6 +71,7 @@ std::string info_json(const ModelInfo& info) {
       .string("path", to_string(info.path))
       .string("graph_file", info.graph_file)
       .json("provider", provider_json(info))
+      .json("trial", trial_json(info))
       .json("placement", placement_json(info.placement))
       .json("buckets", buckets_json(info.buckets))
       .integer("threads", info.threads)
@@ -104,6 +111,10 @@ std::string info_table(const ModelInfo& info) {
       .row("provider", std::string(to_string(info.provider)) +
                            " (wanted: " + std::string(to_string(info.provider_wanted)) + ")");
   if (!info.provider_note.empty()) table.row("", info.provider_note);
+  if (info.provider_ms > 0) {
+    table.row("trial",
+              decimal(info.provider_ms, 1) + " ms, on cpu " + decimal(info.cpu_ms, 1) + " ms");
+  }
   add_placement(table, info.placement);
   for (const BucketInfo& bucket : info.buckets) {
     table.row("bucket " + to_string(bucket.bucket), bucket_text(bucket));

@@ -5,10 +5,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <initializer_list>
 #include <iostream>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -19,6 +21,7 @@
 #include "exit_code.h"
 #include "hub/locate.h"
 #include "output_file.h"
+#include "own_program.h"
 #include "progress.h"
 #include "shape.h"
 #include "textvec/embeddings.h"
@@ -153,6 +156,57 @@ void add_buckets(CLI::App& app, std::vector<Bucket>& buckets) {
       ->type_name("1x32,8x128,...");
 }
 
+void add_provider_options(CLI::App& app, std::map<std::string, std::string>& options) {
+  const auto check = [](const std::string& given) {
+    const std::size_t equals = unprotected(given).find('=');
+    if (equals != std::string::npos && equals > 0) return std::string();
+    return "takes KEY=VALUE, not " + quoted(unprotected(given));
+  };
+  const auto store = [&options](const std::vector<std::string>& all) {
+    for (const std::string& given : all) {
+      const std::string option = unprotected(given);
+      const std::size_t equals = option.find('=');
+      options[option.substr(0, equals)] = option.substr(equals + 1);
+    }
+  };
+  app.add_option_function<std::vector<std::string>>(
+         "--provider-option", store, "of the named provider; may be given many times")
+      ->check(CLI::Validator(check, "", "option"))
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+}
+
+// Where the model runs, and what happens before it does.
+void add_provider(CLI::App& app, LoadOptions& load) {
+  load.trial_program = own_program();
+  add_choice(app, "--provider", load.provider,
+             named({Provider::Auto, Provider::Cpu, Provider::CoreMl, Provider::WebGpu,
+                    Provider::Cuda, Provider::OpenVino, Provider::TensorRt, Provider::Mlx}),
+             "where it runs (default: auto, which is the fastest that is right)");
+  app.add_flag("--require-provider", load.require_provider,
+               "fail with exit code 4 instead of falling back to cpu; take it\n"
+               "even when it is slower");
+  add_provider_options(app, load.provider_options);
+  add_text(app, "--provider-library", load.provider_library, "PATH",
+           "the plugin of the named provider, or its folder\n"
+           "(default: what $TEXTVEC_PROVIDER_LIBRARIES names)");
+  const auto store_seconds = [&load](const std::string& given) {
+    unsigned seconds = 0;
+    read_number(given, seconds);
+    load.trial_limit = std::chrono::seconds(seconds);
+  };
+  const auto check_seconds = [](const std::string& given) {
+    unsigned seconds = 0;
+    if (read_number(given, seconds) && seconds >= 1 && seconds <= 3600) return std::string();
+    return "takes 1 to 3600 seconds, not " + quoted(unprotected(given));
+  };
+  app.add_option_function<std::string>("--trial-seconds", store_seconds,
+                                       "that the trial of a provider may take (default: 120)")
+      ->check(CLI::Validator(check_seconds, "", "number"))
+      ->type_name("N");
+}
+
 void add_loading(CLI::App& app, ModelOptions& options) {
   add_model(app, options.model);
   LoadOptions& load = options.load;
@@ -165,14 +219,10 @@ void add_loading(CLI::App& app, ModelOptions& options) {
       "instead of the model's own");
   add_precision(app, load.precision);
   add_choice(app, "--target", load.target, named({Target::Auto, Target::Fused, Target::Static}),
-             "what the graph is written for (default: auto, which is fused)");
+             "what the graph is written for (default: auto, what the provider\n"
+             "takes: static for coreml and mlx, else fused)");
   add_buckets(app, load.buckets);
-  add_choice(app, "--provider", load.provider,
-             named({Provider::Auto, Provider::Cpu, Provider::CoreMl, Provider::WebGpu,
-                    Provider::Cuda, Provider::OpenVino}),
-             "where it runs (default: auto)");
-  app.add_flag("--require-provider", load.require_provider,
-               "fail with exit code 4 instead of falling back to cpu");
+  add_provider(app, load);
   app.add_flag("--check-weights", load.check_weights,
                "look for NaN and infinity in all weights before running");
   add_number<unsigned>(app, "--threads", load.threads,
@@ -324,7 +374,15 @@ void add_doctor(CLI::App& app, DoctorCommand& command) {
   add_loading(app, command.model);
   app.footer(
       "Embeds a sentence with the model; exit code 1 when that or another check fails. Makes the\n"
-      "cache folder when it is missing.\n\nExample:\n  textvec doctor");
+      "cache folder when it is missing. Every provider that is present is tried with the model in\n"
+      "a process of its own, once: verdicts stay in the cache's folder verdicts, and removing it\n"
+      "means trying anew.\n\nExample:\n  textvec doctor");
+}
+
+void add_try_provider(CLI::App& app, TryProviderCommand& command) {
+  app.group("");  // hidden
+  add_loading(app, command.model);
+  add_text(app, "--cache-folder", command.model.load.cache_folder, "FOLDER", "the parent's");
 }
 
 void add_verify(CLI::App& app, VerifyCommand& command) {
@@ -440,6 +498,7 @@ struct Commands {
   InfoCommand info{};
   CompileCommand compile{};
   DoctorCommand doctor{};
+  TryProviderCommand try_provider{};
   VerifyCommand verify{};
   BenchCommand bench{};
   PullCommand pull{};
@@ -466,6 +525,8 @@ void add_commands(CLI::App& app, Commands& commands) {
               commands.compile);
   add_doctor(*app.add_subcommand("doctor", "checks machine, runtime, cache and model"),
              commands.doctor);
+  add_try_provider(*app.add_subcommand("try-provider", "the child of a provider's trial"),
+                   commands.try_provider);
   add_verify(*app.add_subcommand("verify", "compares vectors with those of the Python libraries"),
              commands.verify);
   add_bench(*app.add_subcommand("bench", "measures latency, throughput and memory"),
@@ -483,6 +544,7 @@ int run_command(const std::string& name, Commands& commands, std::vector<std::st
   }
   if (name == "info") return run_info(commands.info);
   if (name == "compile") return run_compile(commands.compile);
+  if (name == "try-provider") return run_try_provider(commands.try_provider);
   if (name == "verify") return run_verify(commands.verify);
   if (name == "bench") return run_bench(commands.bench);
   if (name == "pull") return run_pull(commands.pull);

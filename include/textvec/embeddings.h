@@ -84,7 +84,10 @@ struct ModelInfo {
   Precision precision = Precision::F32;  // never Auto; of an as-is file: F32, whatever it holds
   Provider provider_wanted = Provider::Auto;
   Provider provider = Provider::Cpu;           // never Auto
-  std::string provider_note{};                 // empty, or why the wanted provider was not used
+  std::string provider_note{};                 // why the wanted provider is not used, or that it
+                                               // is slower or untried; else empty
+  double provider_ms = 0;                      // of the trial's texts on the provider that was
+  double cpu_ms = 0;                           // tried last, and on the processor; 0: no trial
   std::vector<ProviderPlacement> placement{};  // of the first bucket, when path is Static
   std::vector<BucketInfo> buckets{};           // as they were after loading, when path is Static
   unsigned threads = 0;

@@ -59,6 +59,8 @@ class TEXTVEC_EXPORT Engine {
   Result<std::vector<std::vector<std::uint32_t>>> tokenize(std::span<const std::string> texts,
                                                            const EmbedOptions& options = {}) const;
 
+  // What is true now: when a device is lost while serving, a later call shows Provider::Cpu and
+  // why. What an earlier call referred to stays as it was, until the engine's end.
   const ModelInfo& info() const noexcept;
 
   // Embeds one short text for real and checks the vector. Fails with TimedOut after `limit`, and

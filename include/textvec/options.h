@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -13,7 +14,7 @@
 
 namespace textvec {
 
-enum class Provider : std::uint8_t { Auto, Cpu, CoreMl, WebGpu, Cuda, OpenVino };
+enum class Provider : std::uint8_t { Auto, Cpu, CoreMl, WebGpu, Cuda, OpenVino, TensorRt, Mlx };
 enum class Precision : std::uint8_t { Auto, F32, F16, Int8 };
 // How the hidden states of one text become one vector (sentence-transformers' pooling modes).
 enum class Pooling : std::uint8_t { FromModel, Cls, Mean, LastToken, Max, MeanSqrtLen };
@@ -41,7 +42,7 @@ enum class BadText : std::uint8_t {
 
 // The graph that textvec writes from a model's weights.
 enum class Target : std::uint8_t {
-  Auto,    // Fused
+  Auto,    // Static where the provider wants it (CoreMl, Mlx), else Fused
   Fused,   // any shape, ONNX Runtime's fused operators: for processors
   Static,  // a few fixed shapes, plain operators: for accelerators that compile a program
 };
@@ -62,9 +63,25 @@ struct LoadOptions {
   // With Target::Static: the shapes, 16 at most, each prepared at its first use. Empty: textvec's
   // choice, docs/coreml.md. Longer texts run on the processor's fused graph.
   std::vector<Bucket> buckets{};
-  Provider provider = Provider::Auto;  // falls back to Cpu; ModelInfo::provider_note says why
-  bool require_provider = false;       // fail with ErrorCode::Provider instead of falling back
-  bool check_weights = false;          // look for NaN and infinity in all weights first (BadModel)
+  bool check_weights = false;  // look for NaN and infinity in all weights first (BadModel)
+
+  // Where it is computed. Auto: the best of this platform that is present and whose trial showed
+  // the processor's vectors in less time; else Cpu. A provider that cannot be used falls back to
+  // Cpu, and ModelInfo::provider_note says why.
+  Provider provider = Provider::Auto;
+  // Fail with ErrorCode::Provider instead of falling back while loading. A provider that is right
+  // and slower than the processor is then used.
+  bool require_provider = false;
+  // Of the provider that is named, such as {"MLComputeUnits", "CPUAndGPU"}; README.md lists them.
+  std::map<std::string, std::string> provider_options{};
+  // The plugin library of the provider that is named: the file, or a folder that holds it; an
+  // absolute path. Empty: $TEXTVEC_PROVIDER_LIBRARIES, such files and folders with ':' between.
+  std::string provider_library{};
+  // The first use of a provider with a model is a trial in a process of its own, because some end
+  // the process. That process is the program `textvec`, named here by an absolute path; empty:
+  // $TEXTVEC_PROGRAM. Where there is none a provider is used only when it is required, untried.
+  std::string trial_program{};
+  std::chrono::seconds trial_limit{120};  // 1..3600; a trial that takes longer has failed
 
   // How fast, and with how much memory.
   unsigned threads = 0;                   // of one inference; 0: the machine's physical cores

@@ -23,6 +23,9 @@ Result<void> check_request(const model::ModelSpec& spec, Target target, Precisio
   if (target == Target::Static) {
     return Error{ErrorCode::Unsupported, "target static has a graph for each bucket"};
   }
+  if (target == Target::Standard && precision == Precision::Int8) {
+    return Error{ErrorCode::Unsupported, "precision int8 is computed by the processor alone"};
+  }
   if (precision == Precision::F16) {
     return Error{ErrorCode::Unsupported, "precision f16 is not in this version; use f32 or int8"};
   }
@@ -122,14 +125,17 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
     return possible.error();
   }
   const Precision used = chosen(precision);
-  const auto linears = linears_of(used, FusedTarget::Linears::Exact);
+  const bool standard = target == Target::Standard;
+  const auto linears =
+      linears_of(used, standard ? FusedTarget::Linears::Standard : FusedTarget::Linears::Exact);
   if (cache_folder.empty()) {
     const auto file = build(spec, weights, linears);
     if (!file) return file.error();
     return file->build_in_memory(progress);
   }
   const GraphCache cache(cache_folder);
-  const auto key = graph_key(spec, weights, cache, "fused " + std::string(to_string(used)));
+  const std::string form = (standard ? "standard " : "fused ") + std::string(to_string(used));
+  const auto key = graph_key(spec, weights, cache, form);
   if (!key) return key.error();
   if (auto found = cache.find(*key)) {
     OnnxModel model;
@@ -139,7 +145,8 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
   const auto file = build(spec, weights, linears);
   if (!file) return file.error();
   if (log) {
-    log("compiling " + spec.name + " for target fused, " + std::string(to_string(used)));
+    log("compiling " + spec.name + " for target " +
+        (standard ? "fused of standard operators" : "fused") + ", " + std::string(to_string(used)));
   }
   auto stored =
       store_graph(cache, *key, *file, weights, log, "the graph is built in memory", progress);

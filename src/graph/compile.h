@@ -18,7 +18,11 @@
 
 namespace textvec::graph {
 
-enum class Target : unsigned char { Fused, Static };  // static_model.h writes Static
+enum class Target : unsigned char {
+  Fused,     // for the processor, with textvec's own operator
+  Standard,  // the same with ONNX Runtime's operators alone: for its other providers
+  Static,    // static_model.h writes it
+};
 
 using Log = std::function<void(std::string_view)>;
 

@@ -35,10 +35,10 @@ Result<FileLock> FileLock::open(const std::filesystem::path& file) {
 Result<bool> FileLock::lock() const {
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return true;
   if (errno == EWOULDBLOCK || errno == EINTR) return false;
-  // Some network file systems know no locks; the download is still right there, and may be made
+  // Some network file systems know no locks; what is done is still right there, and may be done
   // twice.
   if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS) return true;
-  return Error{ErrorCode::Internal, "cannot lock a download: " + system_words(errno)};
+  return Error{ErrorCode::Internal, "cannot lock a file of the cache: " + system_words(errno)};
 }
 
 Result<FileLock> FileLock::take(const std::filesystem::path& file, const std::stop_token& stop,

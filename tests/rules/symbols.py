@@ -13,7 +13,7 @@ FORBIDDEN = re.compile(
     r"|abort|exit|_exit|_Exit|quick_exit|raise|kill|__assert_fail"  # ends the process
     r"|signal|sigaction")
 # What looks like one of those and is none.
-ALLOWED = {"package.cpp.o uses kill"}  # of the pip that it started
+ALLOWED = {"child_process.cpp.o uses kill"}  # of what it started
 
 
 def forbidden_uses(listing):

@@ -399,7 +399,7 @@ BAD_OPTIONS = [
     (["--too-long", "chunk", "--chunk-overlap", "-1"], ["--chunk-overlap", '"-1"']),
     (["--truncate-side", "both"], ["--truncate-side", "right|left", '"both"']),
     (["--pooling", "min"], ["--pooling", "cls|mean|last-token|max|mean-sqrt-len", '"min"']),
-    (["--provider", "gpu"], ["--provider", "auto|cpu|coreml|webgpu|cuda|openvino", '"gpu"']),
+    (["--provider", "gpu"], ["--provider", "auto|cpu|coreml|webgpu|cuda|openvino|tensorrt|mlx", '"gpu"']),
     (["--precision", "f64"], ["--precision", "auto|f32|f16|int8", '"f64"']),
     (["--precision", "f16"], ["f16", "f32", "int8"]),
     (["--input-format", "csv"], ["--input-format", "txt|jsonl", '"csv"']),

@@ -376,21 +376,20 @@ def test_doctor_is_a_table_for_people(tiny, model, code):
 
 # --- Help
 
+LOADING = (
+    "pooling precision provider require-provider provider-option provider-library trial-seconds "
+    "check-weights threads batch-tokens target buckets help"
+)
 OPTIONS = {
     "embed": "input input-format field skip output format role prompt instruction too-long "
-    "truncate-side chunk-tokens chunk-overlap dimensions no-normalize timeout model pooling precision "
-    "provider require-provider check-weights threads batch-tokens target buckets help",
+    "truncate-side chunk-tokens chunk-overlap dimensions no-normalize timeout model " + LOADING,
     "tokenize": "input input-format field skip output role prompt instruction too-long "
     "truncate-side model help",
-    "info": "json model pooling precision provider require-provider check-weights threads "
-    "batch-tokens target buckets help",
+    "info": "json model " + LOADING,
     "compile": "target precision bucket output model help",
-    "doctor": "json model pooling precision provider require-provider check-weights threads "
-    "batch-tokens target buckets help",
-    "verify": "reference tolerance dimensions json model pooling precision provider "
-    "require-provider check-weights threads batch-tokens target buckets help",
-    "bench": "shape repeat seconds json model pooling precision provider require-provider "
-    "check-weights threads batch-tokens target buckets help",
+    "doctor": "json model " + LOADING,
+    "verify": "reference tolerance dimensions json model " + LOADING,
+    "bench": "shape repeat seconds json model " + LOADING,
 }
 
 

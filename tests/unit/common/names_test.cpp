@@ -23,7 +23,7 @@ std::string words() {
 }
 
 TEST(Names, AreThoseOfTheContract) {
-  EXPECT_EQ(words<Provider>(), "auto cpu coreml webgpu cuda openvino");
+  EXPECT_EQ(words<Provider>(), "auto cpu coreml webgpu cuda openvino tensorrt mlx");
   EXPECT_EQ(words<Precision>(), "auto f32 f16 int8");
   EXPECT_EQ(words<Pooling>(), "from-model cls mean last-token max mean-sqrt-len");
   EXPECT_EQ(words<GraphPath>(), "fused static as-is");

@@ -441,6 +441,34 @@ TEST(EngineLoad, ARequiredProviderThatIsNotThereIsAnError) {
   EXPECT_EQ(engine.error().code, ErrorCode::Provider);
 }
 
+TEST(EngineLoad, OptionsOfAProviderAreChecked) {
+  const Tiny tiny;
+  const auto code_of = [&](const LoadOptions& options) {
+    const auto engine = Engine::load((tiny.folder / "model").string(), options);
+    return engine ? ErrorCode::Internal : engine.error().code;
+  };
+  LoadOptions options = tiny.options();
+  options.provider_options = {{"MLComputeUnits", "ALL"}};
+  EXPECT_EQ(code_of(options), ErrorCode::InvalidArgument);
+  options.provider = Provider::CoreMl;
+  options.require_provider = true;
+  EXPECT_EQ(code_of(options), ErrorCode::Provider);  // taken, and not on this machine
+  options.provider_options = {{"MLComputeUnits", "Half"}};
+  EXPECT_EQ(code_of(options), ErrorCode::InvalidArgument);
+  options = tiny.options();
+  options.provider_library = "/nowhere";
+  EXPECT_EQ(code_of(options), ErrorCode::InvalidArgument);
+  for (const int seconds : {-1, 0, 3601}) {
+    options = tiny.options();
+    options.trial_limit = std::chrono::seconds(seconds);
+    EXPECT_EQ(code_of(options), ErrorCode::InvalidArgument) << seconds;
+  }
+  for (const int seconds : {1, 3600}) {
+    options.trial_limit = std::chrono::seconds(seconds);
+    EXPECT_TRUE(Engine::load((tiny.folder / "model").string(), options)) << seconds;
+  }
+}
+
 TEST(EngineLoad, ACompiledGraphRunsAsIs) {
   const Tiny tiny;
   const Engine fused = tiny.engine();

@@ -98,20 +98,6 @@ TEST(Run, ManyThreadsShareASession) {
   }
 }
 
-TEST(Providers, AMissingOneFallsBackAndSaysSo) {
-  const auto choice = choose_provider(Provider::CoreMl, false);
-  ASSERT_TRUE(choice);
-  EXPECT_EQ(choice->provider, Provider::Cpu);
-  EXPECT_NE(choice->note.find("coreml"), std::string::npos);
-  EXPECT_TRUE(choose_provider(Provider::Auto, true)->note.empty());
-}
-
-TEST(Providers, AMissingOneIsAnErrorWhenRequired) {
-  const auto choice = choose_provider(Provider::Cuda, true);
-  ASSERT_FALSE(choice);
-  EXPECT_EQ(choice.error().code, ErrorCode::Provider);
-}
-
 TEST(Machine, IsDescribed) {
   const Machine machine = describe_machine();
   EXPECT_FALSE(machine.system.empty());

@@ -1,0 +1,22 @@
+// In: a model's files, and where the caller wants it to run. Out: a session there, or on the
+// processor with the reason. Which graph goes to which provider is decided here.
+#pragma once
+
+#include <vector>
+
+#include "load.h"
+#include "provider_command.h"
+
+namespace textvec {
+
+// Sets the session of `loaded`, and of its info what depends on where it runs: path, precision,
+// graph, buckets, threads, provider, its note and its trial.
+// Errors: Provider (when it is required and cannot be used), and whatever the processor's graph
+// has.
+Result<void> open_model_session(const ModelFiles& files, const LoadOptions& options, Trust trust,
+                                LoadedModel& loaded);
+
+// As in provider_command.h.
+std::vector<ProviderReport> report_providers(const ModelFiles& files, const LoadOptions& options);
+
+}  // namespace textvec
