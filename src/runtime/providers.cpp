@@ -334,14 +334,6 @@ std::vector<Provider> device_providers() {
   return providers;
 }
 
-std::vector<Provider> automatic_providers() {
-#ifdef __APPLE__
-  return {Provider::CoreMl, Provider::WebGpu};
-#else
-  return {Provider::Cuda, Provider::OpenVino};
-#endif
-}
-
 bool takes_static_graphs(Provider provider) {
   return std::any_of(table().begin(), table().end(), [&](const Known& entry) {
     return entry.provider == provider && entry.static_graphs;

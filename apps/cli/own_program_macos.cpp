@@ -1,25 +1,20 @@
-// In: nothing. Out: the path of this program. See own_program.h.
-#include "own_program.h"
+// In: nothing. Out: the path of this program, as macOS says it. See own_program.h.
+#include <mach-o/dyld.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <system_error>
-#ifdef __APPLE__
-#include <mach-o/dyld.h>
-#endif
+
+#include "own_program.h"
 
 namespace textvec::cli {
 
 std::string own_program() {
-  std::error_code error;
-#ifdef __APPLE__
   char path[4096];
   std::uint32_t size = sizeof path;
   if (_NSGetExecutablePath(path, &size) != 0) return {};
+  std::error_code error;
   return std::filesystem::canonical(path, error).string();
-#else
-  return std::filesystem::read_symlink("/proc/self/exe", error).string();
-#endif
 }
 
 }  // namespace textvec::cli
