@@ -9,6 +9,7 @@ kind=$1 source=$2 build=$3 scratch=$4 onnxruntime_root=$5 compiler=$6
 here=$source/tests/install
 jobs=${TEXTVEC_JOBS:-$(getconf _NPROCESSORS_ONLN)}
 mkdir -p "$scratch"
+tree=$scratch-build
 
 say() { printf -- '--- %s\n' "$*"; }
 fail() {
@@ -16,7 +17,8 @@ fail() {
   exit 1
 }
 
-# With the options of the presets, so that ccache knows most files from the release tree.
+# With the options of the presets and, for trees of our own, as deep below the checkout, so that ccache
+# knows most files from the release tree.
 configure() {  # SOURCE BUILD ARGUMENT...
   cmake -S "$1" -B "$2" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$compiler" \
     -DTEXTVEC_WARNINGS_AS_ERRORS=ON "${@:3}" >"$2.log" 2>&1 || { cat "$2.log"; fail "cmake could not configure $2"; }
@@ -101,10 +103,10 @@ case $kind in
     "$prefix/bin/textvec" embed hello | grep -q '"embedding":' || fail "bin/textvec does not embed"
     ;;
   shared)
-    configure "$source" "$scratch/build" -DBUILD_SHARED_LIBS=ON -DTEXTVEC_BUILD_CLI=OFF \
+    configure "$source" "$tree" -DBUILD_SHARED_LIBS=ON -DTEXTVEC_BUILD_CLI=OFF \
       -DTEXTVEC_BUILD_TESTS=OFF "-DONNXRUNTIME_ROOT=$onnxruntime_root"
-    make_it "$scratch/build" --target all
-    install_and_move "$scratch/build"
+    make_it "$tree" --target all
+    install_and_move "$tree"
     check_headers
     check_exports
     check_find_package
@@ -112,11 +114,11 @@ case $kind in
     ;;
   subdirectory)
     say "add_subdirectory consumer"
-    configure "$here/consumer" "$scratch/build" "-DTEXTVEC_SOURCE=$source" "-DONNXRUNTIME_ROOT=$onnxruntime_root"
-    make_it "$scratch/build" --target consumer
-    "$scratch/build/consumer"
+    configure "$here/consumer" "$tree" "-DTEXTVEC_SOURCE=$source" "-DONNXRUNTIME_ROOT=$onnxruntime_root"
+    make_it "$tree" --target consumer
+    "$tree/consumer"
     # A parent project wants neither our tests nor our install rules among its own.
-    cmake --install "$scratch/build" --prefix "$scratch/prefix" >"$scratch/install.log"
+    cmake --install "$tree" --prefix "$scratch/prefix" >"$scratch/install.log"
     [ ! -e "$scratch/prefix" ] || fail "a parent's install would install textvec's files too"
     ;;
   *) fail "does not know $kind" ;;
