@@ -235,10 +235,12 @@ Result<fs::path> find_library(const Known& entry, const std::string& given) {
     std::error_code error;
     const fs::path real = fs::canonical(*found, error);  // its folder holds what it loads itself
     if (error) return not_here(entry.provider, found->string() + ": " + error.message());
-    if (const auto unsafe = why_unsafe(real)) {
-      return not_here(entry.provider, real.string() + " is not safe to load: " + *unsafe);
+    for (const fs::path& path : {*found, real}) {
+      const auto unsafe = why_unsafe(path);
+      if (!unsafe) continue;
+      return not_here(entry.provider, path.string() + " is not safe to load: " + *unsafe);
     }
-    return real;
+    return *found;
   }
   const std::string name = "lib" + std::string(entry.library);
   if (!given.empty()) return not_here(entry.provider, "no " + name + " at " + given);

@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kMark = "textvec-verdict ";
 constexpr std::size_t kLineBytesMax = 300;
+constexpr std::size_t kHeadBytes = 60;  // of a line that is too long
 constexpr std::size_t kRecordBytesMax = 1U << 16;
 constexpr std::size_t kPlacementsMax = 64;
 // Raised when the trial itself changes, so that it is made anew.
@@ -145,6 +146,10 @@ std::string last_words(std::string_view output) {
 }
 
 Verdict run_trial(const TrialSettings& settings) {
+  if (settings.log) {
+    settings.log("the provider is tried with this model in a process of its own, for at most " +
+                 std::to_string(settings.limit.count()) + " s");
+  }
   hub::ChildOptions options;
   options.limit = settings.limit;
   const auto end = hub::run_child(settings.command, options);
@@ -173,7 +178,7 @@ Verdict run_trial(const TrialSettings& settings) {
 
 std::string one_line(std::string_view words) {
   std::string line;
-  for (const char letter : words.substr(0, kLineBytesMax)) {
+  for (const char letter : words) {
     const bool is_control = static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f;
     if (!is_control) {
       line += letter;
@@ -182,7 +187,11 @@ std::string one_line(std::string_view words) {
     }
   }
   line.erase(line.find_last_not_of(' ') + 1);
-  return words.size() > kLineBytesMax ? line + "..." : line;
+  if (line.size() <= kLineBytesMax) return line;
+  // ONNX Runtime says first where in its sources it was, and at the end what was wrong.
+  const std::string_view mark = " ... ";
+  const std::size_t tail = kLineBytesMax - kHeadBytes - mark.size();
+  return line.substr(0, kHeadBytes) + std::string(mark) + line.substr(line.size() - tail);
 }
 
 std::string verdict_line(const Verdict& verdict) {

@@ -187,7 +187,10 @@ TEST(OneLine, HasNoControlCharactersAndALimit) {
   EXPECT_EQ(one_line("\n\n"), "");
   EXPECT_EQ(one_line(std::string(299, 'x')).size(), 299U);
   EXPECT_EQ(one_line(std::string(300, 'x')).size(), 300U);
-  EXPECT_EQ(one_line(std::string(301, 'x')), std::string(300, 'x') + "...");
+  const std::string cut = one_line("begin" + std::string(293, 'x') + "end");
+  EXPECT_EQ(cut.size(), 300U);
+  EXPECT_TRUE(cut.starts_with("begin") && cut.ends_with("end"));
+  EXPECT_NE(cut.find(" ... "), std::string::npos);
 }
 
 }  // namespace
