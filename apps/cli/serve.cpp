@@ -71,7 +71,8 @@ int run_serve(const ServeCommand& command) {
   const std::size_t descriptors = server::raise_descriptor_limit();
   options.limits.connections_max =
       std::min(options.limits.connections_max,
-               descriptors > 2 * kOtherDescriptors ? descriptors - kOtherDescriptors : 1);
+               descriptors > 2 * kOtherDescriptors ? descriptors - kOtherDescriptors
+                                                   : descriptors / 2);
   // First what fails fast.
   auto listener = server::Listener::open(options);
   if (!listener) return fail(listener.error());
