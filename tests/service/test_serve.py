@@ -427,3 +427,27 @@ def test_the_hubs_client(tiny_server, expected):
 
     client = huggingface_hub.InferenceClient(base_url=tiny_server.url)
     same(client.feature_extraction(TEXTS[0]).reshape(-1), expected[0])
+
+
+def test_openais_client(tiny_server, expected):
+    import openai
+
+    with openai.OpenAI(base_url=tiny_server.url + "/v1", api_key="none", max_retries=0) as client:
+        for encoding in ["float", "base64", openai.NOT_GIVEN]:
+            answer = client.embeddings.create(model="tiny", input=TEXTS, encoding_format=encoding)
+            same([item.embedding for item in answer.data], expected)
+        assert answer.usage.total_tokens > len(TEXTS)
+        cut = client.embeddings.create(model="tiny", input="hello", dimensions=4)
+        assert len(cut.data[0].embedding) == 4
+        more = client.embeddings.create(model="tiny", input="hello",
+                                        extra_body={"input_type": "query"})
+        assert more.data[0].embedding != answer.data[0].embedding
+        assert [model.id for model in client.models.list()] == ["tiny"]
+        for wrong, error in [
+            ({"model": "gpt", "input": "a"}, openai.NotFoundError),
+            ({"model": "tiny", "input": ""}, openai.BadRequestError),
+            ({"model": "tiny", "input": [40_000]}, openai.BadRequestError),
+        ]:
+            with pytest.raises(error) as caught:
+                client.embeddings.create(**wrong)
+            assert caught.value.code and caught.value.type == "invalid_request_error"
