@@ -252,9 +252,9 @@ struct Engine::Impl {
     const std::size_t windows_max = std::max(queue_texts_max, tokens::kWindowsMax);
     auto call = make_call(*plan, texts, 0, options, windows_max);
     if (call->rows() == texts.size()) return call;
-    return Error{ErrorCode::InvalidArgument,
-                 "the texts make more than " + std::to_string(windows_max) +
-                     " windows, which is all that submit() takes"};
+    return Error{ErrorCode::InvalidArgument, "the texts make more than " +
+                                                 std::to_string(windows_max) +
+                                                 " windows, which is all that submit() takes"};
   }
 
   Result<void> check_count(std::size_t texts) const {
@@ -268,9 +268,9 @@ struct Engine::Impl {
     if (ids.empty()) return Error{ErrorCode::InvalidArgument, "the text has no tokens"};
     for (const std::uint32_t id : ids) {
       if (id < model.info.vocabulary_size) continue;
-      return Error{ErrorCode::InvalidArgument,
-                   "token id " + std::to_string(id) + " is not in the vocabulary of " +
-                       std::to_string(model.info.vocabulary_size)};
+      return Error{ErrorCode::InvalidArgument, "token id " + std::to_string(id) +
+                                                   " is not in the vocabulary of " +
+                                                   std::to_string(model.info.vocabulary_size)};
     }
     if (ids.size() <= model.info.tokens_max) return {};
     return Error{ErrorCode::InputTooLong, "text of " + std::to_string(ids.size()) +

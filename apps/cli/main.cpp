@@ -462,8 +462,8 @@ void add_time(CLI::App& app, const std::string& name, std::chrono::milliseconds&
     if (read_number(given, number) && number >= 0.001 && number <= 1e6) return std::string();
     return "takes 0.001 to 1000000 seconds, not " + quoted(unprotected(given));
   };
-  app.add_option_function<std::string>(
-         name, store, help + " (default: " + std::to_string(seconds.count()) + ")")
+  app.add_option_function<std::string>(name, store,
+                                       help + " (default: " + std::to_string(seconds.count()) + ")")
       ->check(CLI::Validator(check, "", "number"))
       ->type_name("SECONDS");
 }

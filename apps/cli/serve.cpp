@@ -19,7 +19,7 @@
 namespace textvec::cli {
 namespace {
 
-constexpr unsigned kSocketThreads = 2;     // they only move bytes
+constexpr unsigned kSocketThreads = 2;         // they only move bytes
 constexpr std::size_t kOtherDescriptors = 64;  // files, pipes, the listening socket
 
 Result<void> check_limits(const server::Limits& limits) {
@@ -39,8 +39,11 @@ Result<void> check_limits(const server::Limits& limits) {
 int serve(const ServeCommand& command, const server::ServeOptions& options,
           const server::Keys& keys, server::Listener listener, const Engine& engine,
           const Interrupt& interrupt) {
-  server::Served served{engine.info(), command.name.empty() ? engine.info().name : command.name,
-                        options.aliases, options.limits.texts_max, options.limits.requests_max,
+  server::Served served{engine.info(),
+                        command.name.empty() ? engine.info().name : command.name,
+                        options.aliases,
+                        options.limits.texts_max,
+                        options.limits.requests_max,
                         std::time(nullptr)};
   const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
   server::Service service(engine, std::move(served), options.limits, threads);
@@ -69,10 +72,9 @@ int run_serve(const ServeCommand& command) {
     return kCallersMistake;
   }
   const std::size_t descriptors = server::raise_descriptor_limit();
-  options.limits.connections_max =
-      std::min(options.limits.connections_max,
-               descriptors > 2 * kOtherDescriptors ? descriptors - kOtherDescriptors
-                                                   : descriptors / 2);
+  options.limits.connections_max = std::min(
+      options.limits.connections_max,
+      descriptors > 2 * kOtherDescriptors ? descriptors - kOtherDescriptors : descriptors / 2);
   // First what fails fast.
   auto listener = server::Listener::open(options);
   if (!listener) return fail(listener.error());

@@ -1,4 +1,5 @@
-// In: a request that was answered. Out: a line of JSON on standard error. Never a text, never a key.
+// In: a request that was answered. Out: a line of JSON on standard error. Never a text, never a
+// key.
 #pragma once
 
 #include <chrono>

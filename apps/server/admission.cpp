@@ -74,8 +74,7 @@ void Admission::Place::hold_reply(std::size_t bytes) {
 }
 
 std::optional<Busy> Admission::Place::add_texts(std::size_t texts, std::size_t tokens,
-                                                Clock::time_point now,
-                                                Clock::time_point deadline) {
+                                                Clock::time_point now, Clock::time_point deadline) {
   const std::lock_guard lock(admission_->mutex_);
   Admission& all = *admission_;
   all.measure(now);

@@ -176,8 +176,8 @@ void Body::read_list(std::string_view name, const Json& list, bool ids, Inputs& 
       fail(at, std::string("is ") + kind_name(item.kind()) +
                    (ids ? "; it takes a string or token ids" : "; it takes a string"));
     } else if (item.kind() != kind) {
-      fail(at, std::string("is ") + kind_name(item.kind()) + ", where the first is " +
-                   kind_name(kind));
+      fail(at,
+           std::string("is ") + kind_name(item.kind()) + ", where the first is " + kind_name(kind));
     } else if (kind == Json::Kind::String) {
       inputs.texts.push_back(item.string());
     } else if (item.array().empty()) {

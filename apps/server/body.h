@@ -25,8 +25,8 @@ struct Inputs {
 };
 
 // Parses a whole body, an object, and reads it member by member. After the first problem everything
-// reads as absent, so that a dialect can read straight on and ask once, at the end. A member that is
-// null counts as absent, and one that nobody asks for is ignored.
+// reads as absent, so that a dialect can read straight on and ask once, at the end. A member that
+// is null counts as absent, and one that nobody asks for is ignored.
 class Body {
  public:
   explicit Body(std::string_view text);

@@ -114,17 +114,18 @@ EmbedRequest read_openai_embed(Body& body, const Served& served) {
   request.options.normalize = body.boolean("normalize").value_or(true);
   read_prompt_name(body, served, request.options);
   request.options.instruction = body.string("instruction");
-  if (const auto type = body.choice("input_type", {"query", "document", "search_query",
-                                                   "search_document", "passage"})) {
+  if (const auto type = body.choice(
+          "input_type", {"query", "document", "search_query", "search_document", "passage"})) {
     request.options.role = *type % 2 == 0 && *type < 4 ? Role::Query : Role::Document;
   }
   const int prompts = int{request.options.prompt.has_value()} +
                       int{request.options.instruction.has_value()} + int{body.has("input_type")};
-  const bool query_with_task = prompts == 2 && request.options.instruction &&
-                               request.options.role == Role::Query;
+  const bool query_with_task =
+      prompts == 2 && request.options.instruction && request.options.role == Role::Query;
   if (prompts > 1 && !query_with_task) {
-    body.fail("input_type", "prompt_name and instruction exclude each other, but for an instruction "
-                            "with input_type query");
+    body.fail("input_type",
+              "prompt_name and instruction exclude each other, but for an instruction "
+              "with input_type query");
   }
   return request;
 }
@@ -261,7 +262,8 @@ std::string ollama_embeddings(const Embeddings& embeddings, const Served& served
   std::string out = "{\"model\":" + json_text(served.name) + ",\"embeddings\":";
   append_rows(out, embeddings);
   out += ",\"total_duration\":" + std::to_string(total.count()) +
-         ",\"load_duration\":0,\"prompt_eval_count\":" + std::to_string(tokens_of(embeddings)) + "}";
+         ",\"load_duration\":0,\"prompt_eval_count\":" + std::to_string(tokens_of(embeddings)) +
+         "}";
   return out;
 }
 

@@ -45,8 +45,9 @@ std::string_view without_authority(std::string_view target) {
 bool is_host(std::string_view host) {
   return host.size() <= 255 && std::all_of(host.begin(), host.end(), [](char character) {
            constexpr std::string_view kMarks = ".-_:[]%~";
-           return (character >= '0' && character <= '9') || (lower(character) >= 'a' &&
-                  lower(character) <= 'z') || kMarks.find(character) != kMarks.npos;
+           return (character >= '0' && character <= '9') ||
+                  (lower(character) >= 'a' && lower(character) <= 'z') ||
+                  kMarks.find(character) != kMarks.npos;
          });
 }
 
@@ -123,9 +124,9 @@ HeadReader::State HeadReader::read(std::string_view bytes) {
                              std::to_string(limits_->head_bytes_max) + " bytes");
     }
     if (next_ - line_begin_ >= limits_->line_bytes_max) {
-      return refuse(has_request_line_ ? 431 : 414,
-                    "a line of the request's head has more than " +
-                        std::to_string(limits_->line_bytes_max) + " bytes");
+      return refuse(has_request_line_ ? 431 : 414, "a line of the request's head has more than " +
+                                                       std::to_string(limits_->line_bytes_max) +
+                                                       " bytes");
     }
     const bool after_return = next_ > line_begin_ && bytes[next_ - 1] == '\r';
     if (after_return != (byte == '\n')) {
@@ -158,7 +159,8 @@ HeadReader::State HeadReader::read_request_line(std::string_view line) {
   const std::string_view method = line.substr(0, first);
   const std::string_view target = line.substr(first + 1, second - first - 1);
   const std::string_view version = line.substr(second + 1);
-  if (method.empty() || method.size() > 32 || !std::all_of(method.begin(), method.end(), is_token)) {
+  if (method.empty() || method.size() > 32 ||
+      !std::all_of(method.begin(), method.end(), is_token)) {
     return refuse(400, "the request's method is no word");
   }
   if (!version.starts_with("HTTP/") || version.size() != 8 || version[6] != '.') {
@@ -192,8 +194,8 @@ HeadReader::State HeadReader::read_field(std::string_view line) {
     return refuse(400, "a line of the request's head is no \"Name: value\"");
   }
   if (head_.fields.size() >= limits_->fields_max) {
-    return refuse(431, "the request's head has more than " + std::to_string(limits_->fields_max) +
-                           " fields");
+    return refuse(
+        431, "the request's head has more than " + std::to_string(limits_->fields_max) + " fields");
   }
   head_.fields.push_back({lowered(name), std::string(trimmed(line.substr(colon + 1)))});
   return State::More;

@@ -1,6 +1,7 @@
-// In: the first bytes of a request. Out: its head: method, target, fields, and how long its body is.
-// Stricter than the standard where a looser reader in front of us could count requests otherwise:
-// lines end with CR LF, names end at the colon, values are not folded, one Host, one length.
+// In: the first bytes of a request. Out: its head: method, target, fields, and how long its body
+// is. Stricter than the standard where a looser reader in front of us could count requests
+// otherwise: lines end with CR LF, names end at the colon, values are not folded, one Host, one
+// length.
 #pragma once
 
 #include <cstddef>

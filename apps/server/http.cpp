@@ -376,9 +376,9 @@ asio::awaitable<bool> Connection::read_body(const Framing& framing, Exchange& ex
     take(used);
     const bool needs_more = error == http::error::need_more;
     if (error == http::error::body_limit) {
-      co_return co_await refuse(exchange, 413,
-                                "a body of more than " +
-                                    std::to_string(limits().body_bytes_max) + " bytes");
+      co_return co_await refuse(
+          exchange, 413,
+          "a body of more than " + std::to_string(limits().body_bytes_max) + " bytes");
     }
     // What has no end within the buffer never will.
     if ((error && !needs_more) ||
@@ -424,35 +424,34 @@ asio::awaitable<bool> Connection::ask(const Passage& passage, std::string body,
   request.arrived = exchange.begun;
   request.deadline = Clock::now() + passage.timeout;
   request.stop = stop_.get_token();
-  server_.service().answer(
-      *passage.route, std::move(request), exchange.place,
-      [self = shared_from_this(), number](Reply reply) {
-        asio::post(self->socket_.get_executor(), [self, number, reply = std::move(reply)]() mutable {
-          if (number != self->asked_) return;
-          self->reply_ = std::move(reply);
-          self->changed_.cancel();
-        });
-      });
+  server_.service().answer(*passage.route, std::move(request), exchange.place,
+                           [self = shared_from_this(), number](Reply reply) {
+                             asio::post(self->socket_.get_executor(),
+                                        [self, number, reply = std::move(reply)]() mutable {
+                                          if (number != self->asked_) return;
+                                          self->reply_ = std::move(reply);
+                                          self->changed_.cancel();
+                                        });
+                           });
   arm(passage.timeout);
   while (!reply_ && !expired_) co_await changed_.async_wait(kAwait);
   if (!reply_) {
     ++asked_;  // its reply comes too late
     stop_.request_stop();
     server_.service().metrics().failed("timeout");
-    reply_ = problem_reply(
-        dialect_of(exchange.path),
-        {{ErrorCode::TimedOut, "the request was not done within " +
-                                   std::to_string(passage.timeout.count()) + " ms"},
-         {},
-         {}});
+    reply_ =
+        problem_reply(dialect_of(exchange.path),
+                      {{ErrorCode::TimedOut, "the request was not done within " +
+                                                 std::to_string(passage.timeout.count()) + " ms"},
+                       {},
+                       {}});
   }
   Reply reply = std::move(*reply_);
   reply_.reset();
   co_return co_await send(exchange, std::move(reply));
 }
 
-asio::awaitable<bool> Connection::refuse(Exchange& exchange, unsigned status,
-                                         std::string message) {
+asio::awaitable<bool> Connection::refuse(Exchange& exchange, unsigned status, std::string message) {
   exchange.keep_alive = false;
   Reply reply = refusal_reply(dialect_of(exchange.path), status, message);
   co_return co_await send(exchange, std::move(reply));
@@ -502,7 +501,8 @@ void Connection::log(const Exchange& exchange, const Reply& reply, std::size_t b
   access.bytes_out = bytes_out;
   access.texts = reply.texts;
   access.tokens = reply.tokens;
-  access.time = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - exchange.begun);
+  access.time =
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - exchange.begun);
   access.note = reply.note;
   write_line(access_line(access, std::chrono::system_clock::now()));
 }

@@ -63,8 +63,8 @@ Result<Keys> Keys::read(const std::string& file) {
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(stream.gcount()));
   if (text.size() > kFileBytesMax) {
-    return Error{ErrorCode::InvalidArgument,
-                 "the keys " + file + " have more than " + std::to_string(kFileBytesMax) + " bytes"};
+    return Error{ErrorCode::InvalidArgument, "the keys " + file + " have more than " +
+                                                 std::to_string(kFileBytesMax) + " bytes"};
   }
   return parse(text);
 }

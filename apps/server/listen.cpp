@@ -107,7 +107,8 @@ Result<Listener> Listener::open_path(const std::string& path) {
   }
   // From here on the file is ours.
   Listener listener(listening.release(), AF_UNIX, "unix:" + path, path);
-  if (::listen(listener.descriptor_, kBacklog) != 0) return system_error("cannot listen on " + path);
+  if (::listen(listener.descriptor_, kBacklog) != 0)
+    return system_error("cannot listen on " + path);
   return listener;
 }
 
@@ -117,8 +118,9 @@ Result<Listener> Listener::open_port(const std::string& host, std::uint16_t port
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* raw = nullptr;
   const int code = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &raw);
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> found(
-      raw, [](addrinfo* list) { if (list != nullptr) freeaddrinfo(list); });
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> found(raw, [](addrinfo* list) {
+    if (list != nullptr) freeaddrinfo(list);
+  });
   if (code != 0 || found == nullptr) {
     return Error{ErrorCode::InvalidArgument, "--host " + host + ": " + gai_strerror(code)};
   }
@@ -139,7 +141,8 @@ Result<Listener> Listener::open_port(const std::string& host, std::uint16_t port
   socklen_t bytes = sizeof(bound);
   auto* generic = reinterpret_cast<sockaddr*>(&bound);
   if (getsockname(listening.get(), generic, &bytes) != 0) return system_error("no address");
-  return Listener(listening.release(), found->ai_family, "http://" + address_of(generic, bytes), {});
+  return Listener(listening.release(), found->ai_family, "http://" + address_of(generic, bytes),
+                  {});
 }
 
 std::string peer_of(int descriptor) {

@@ -19,9 +19,9 @@ struct Limits {
   std::size_t pipelined_bytes_max = 65536;      // read ahead of what is being answered
 
   std::size_t body_bytes_max = std::size_t{16} << 20;
-  std::size_t texts_max = 2048;            // of one request
-  std::size_t requests_max = 512;          // being answered
-  std::size_t texts_in_flight_max = 4096;  // of all requests
+  std::size_t texts_max = 2048;                              // of one request
+  std::size_t requests_max = 512;                            // being answered
+  std::size_t texts_in_flight_max = 4096;                    // of all requests
   std::size_t bytes_in_flight_max = std::size_t{256} << 20;  // bodies and replies
   std::size_t connections_max = 2048;
 
@@ -36,11 +36,11 @@ struct Limits {
 
 struct ServeOptions {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8080;              // 0: the system's choice, which is printed
-  std::string unix_socket{};              // a path; then there is no host and no port
-  std::string keys_file{};                // empty: no key is asked for
+  std::uint16_t port = 8080;                // 0: the system's choice, which is printed
+  std::string unix_socket{};                // a path; then there is no host and no port
+  std::string keys_file{};                  // empty: no key is asked for
   std::vector<std::string> cors_origins{};  // exact ones; empty: no page of another origin may ask
-  std::vector<std::string> aliases{};     // further names of the model; "*": any
+  std::vector<std::string> aliases{};       // further names of the model; "*": any
   bool access_log = true;
   Limits limits{};
 };

@@ -172,11 +172,11 @@ Reply Service::answer_now(const Route& route, std::size_t connections) {
       return reply;
     default:
       metrics_.failed("model_type");
-      return problem_reply(dialect_of(route.path),
-                           {{ErrorCode::Unsupported,
-                             "the model makes one vector of each text, and nothing else"},
-                            {},
-                            {}});
+      return problem_reply(
+          dialect_of(route.path),
+          {{ErrorCode::Unsupported, "the model makes one vector of each text, and nothing else"},
+           {},
+           {}});
   }
 }
 
@@ -333,8 +333,9 @@ void Service::tokenize(const Asked& ask) {
   ask->texts = request.texts.size();
   request.options.deadline = ask->request.deadline;
   request.options.stop = ask->request.stop;
-  const auto prompt = request.options.prompt ? served_.info.prompts.find(*request.options.prompt)
-                                             : served_.info.prompts.find(served_.info.default_prompt);
+  const auto prompt = request.options.prompt
+                          ? served_.info.prompts.find(*request.options.prompt)
+                          : served_.info.prompts.find(served_.info.default_prompt);
   Reply reply;
   reply.body = "[";
   for (std::size_t i = 0; i < request.texts.size(); ++i) {

@@ -1,5 +1,5 @@
-// In: requests whose head was taken and whose body has come. Out: replies. Knows routes and engines,
-// and nothing of sockets: http.h does.
+// In: requests whose head was taken and whose body has come. Out: replies. Knows routes and
+// engines, and nothing of sockets: http.h does.
 #pragma once
 
 #include <atomic>

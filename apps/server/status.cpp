@@ -130,9 +130,8 @@ Reply problem_reply(Dialect dialect, const Problem& problem) {
   reply.note = note;
   if (row.code == ErrorCode::Overloaded) reply.fields.emplace_back("retry-after", "1");
   if (dialect == Dialect::Tei) {
-    reply.status = problem.fault == Fault::Empty || problem.fault == Fault::BadJson
-                       ? 400
-                       : row.tei_status;
+    reply.status =
+        problem.fault == Fault::Empty || problem.fault == Fault::BadJson ? 400 : row.tei_status;
     reply.body = tei_body(message, problem.fault == Fault::Empty ? "empty" : row.tei_type);
     return reply;
   }

@@ -210,8 +210,7 @@ const Json* Json::find(std::string_view key) const noexcept {
   return &found->second;
 }
 
-Result<Json> parse_json(std::string_view text, std::string_view source,
-                        std::size_t values_max) {
+Result<Json> parse_json(std::string_view text, std::string_view source, std::size_t values_max) {
   boost::json::parse_options options;
   options.max_depth = kDepthMax;
   boost::json::basic_parser<Builder> parser(options, values_max);

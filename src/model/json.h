@@ -1,6 +1,6 @@
 // In: JSON text. Out: a small immutable tree, and typed look-ups whose errors name file and key.
-// The parser's limits: 32 levels deep, 4,194,304 values or fewer, strict UTF-8, no lone surrogates, no
-// comments, no NaN, no number beyond a double.
+// The parser's limits: 32 levels deep, 4,194,304 values or fewer, strict UTF-8, no lone surrogates,
+// no comments, no NaN, no number beyond a double.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // In: any bytes, as a request's head, in pieces, and as the body of every dialect. Property: heads
-// are the same however they are cut, and hold what head.h promises; a body that is taken holds texts
-// in UTF-8 and within the limits, and one that is not has a problem with a reply in JSON.
+// are the same however they are cut, and hold what head.h promises; a body that is taken holds
+// texts in UTF-8 and within the limits, and one that is not has a problem with a reply in JSON.
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -39,7 +39,8 @@ void check_framing(const Head& head) {
     check(refusal->status >= 400 && !refusal->message.empty(), "a refusal says why");
     return;
   }
-  check(head.count("content-length") + head.count("transfer-encoding") <= 1, "a body has one length");
+  check(head.count("content-length") + head.count("transfer-encoding") <= 1,
+        "a body has one length");
   check(!(framing.chunked && framing.content_length), "a body has one length");
   check(framing.content_length.value_or(0) <= kLimits.body_bytes_max, "a body has a limit");
   check(head.count("host") == 1 || head.minor == 0, "a request has one host");

@@ -375,3 +375,16 @@ def test_errors_show_nothing_of_the_machine(server, tiny):
         reply = server.post(path, body)
         for secret in [str(tiny), "0x", "onnx", "/tmp", "src/"]:
             assert secret.encode() not in reply.body
+
+
+def test_texts_of_as_many_tokens_as_the_model_takes(server):
+    for words, fits in [(61, True), (62, True), (63, False)]:  # and two special tokens, of 64
+        text = "word " * words
+        reply = server.post("/v1/embeddings", {"input": text})
+        assert reply.status == 200
+        assert reply.json()["data"][0].get("truncated", False) is not fits
+        for path, name, status in [("/v1/embeddings", "input", 400), ("/embed", "inputs", 422)]:
+            reply = server.post(path, {name: text, "truncate": False})
+            assert reply.status == (200 if fits else status), reply
+        ids = [101] + [7592] * words + [102]
+        assert server.post("/embed", {"inputs": ids}).status == (200 if fits else 422)

@@ -24,7 +24,8 @@ Inputs inputs_of(const std::string& json) {
 TEST(Body, TakesTextsAndIds) {
   EXPECT_EQ(inputs_of(R"({"input":"a"})").texts, std::vector<std::string>{"a"});
   EXPECT_TRUE(inputs_of(R"({"input":"a"})").single);
-  EXPECT_EQ(inputs_of(R"({"input":["a","\u00e9"]})").texts, (std::vector<std::string>{"a", "\xc3\xa9"}));
+  EXPECT_EQ(inputs_of(R"({"input":["a","\u00e9"]})").texts,
+            (std::vector<std::string>{"a", "\xc3\xa9"}));
   EXPECT_FALSE(inputs_of(R"({"input":["a"]})").single);
   const Inputs one = inputs_of(R"({"input":[1,2,3]})");
   EXPECT_TRUE(one.single);
@@ -40,26 +41,36 @@ TEST(Body, SaysWhatIsWrongWithInputs) {
   EXPECT_EQ(inputs_problem("{}"), "input: is missing");
   EXPECT_EQ(inputs_problem(R"({"input":null})"), "input: is missing");
   EXPECT_EQ(inputs_problem(R"({"input":[]})"), "input: is an empty list");
-  EXPECT_EQ(inputs_problem(R"({"input":true})"), "input: is a boolean; it takes a string or a list");
-  EXPECT_EQ(inputs_problem(R"({"input":{"a":1}})"), "input: is an object; it takes a string or a list");
+  EXPECT_EQ(inputs_problem(R"({"input":true})"),
+            "input: is a boolean; it takes a string or a list");
+  EXPECT_EQ(inputs_problem(R"({"input":{"a":1}})"),
+            "input: is an object; it takes a string or a list");
   EXPECT_EQ(inputs_problem(R"({"input":7})"), "input: is an integer; it takes a string or a list");
-  EXPECT_EQ(inputs_problem(R"({"input":["a",1]})"), "input[1]: is an integer, where the first is a string");
+  EXPECT_EQ(inputs_problem(R"({"input":["a",1]})"),
+            "input[1]: is an integer, where the first is a string");
   EXPECT_EQ(inputs_problem(R"({"input":[1,"a"]})"), "input[1]: is a string among token ids");
-  EXPECT_EQ(inputs_problem(R"({"input":[[1],"a"]})"), "input[1]: is a string, where the first is a list");
+  EXPECT_EQ(inputs_problem(R"({"input":[[1],"a"]})"),
+            "input[1]: is a string, where the first is a list");
   EXPECT_EQ(inputs_problem(R"({"input":[[1],[]]})"), "input[1]: holds no token id");
-  EXPECT_EQ(inputs_problem(R"({"input":[null]})"), "input[0]: is null; it takes a string or token ids");
+  EXPECT_EQ(inputs_problem(R"({"input":[null]})"),
+            "input[0]: is null; it takes a string or token ids");
   EXPECT_EQ(inputs_problem(R"({"input":[["a"]]})"), "input[0][0]: is a string among token ids");
-  EXPECT_EQ(inputs_problem(R"({"input":[1]})", 8, false), "input[0]: is an integer; it takes a string");
+  EXPECT_EQ(inputs_problem(R"({"input":[1]})", 8, false),
+            "input[0]: is an integer; it takes a string");
 }
 
 TEST(Body, TakesIdsThatFit) {
   EXPECT_EQ(inputs_problem(R"({"input":[4294967295]})"), "");
-  EXPECT_EQ(inputs_problem(R"({"input":[4294967296]})"), "input[0]: is 4294967296, which is no token id");
+  EXPECT_EQ(inputs_problem(R"({"input":[4294967296]})"),
+            "input[0]: is 4294967296, which is no token id");
   EXPECT_EQ(inputs_problem(R"({"input":[0,-1]})"), "input[1]: is -1, which is no token id");
-  EXPECT_EQ(inputs_problem(R"({"input":[1.5]})"), "input[0]: is a number; it takes a string or token ids");
+  EXPECT_EQ(inputs_problem(R"({"input":[1.5]})"),
+            "input[0]: is a number; it takes a string or token ids");
   EXPECT_EQ(inputs_problem(R"({"input":[1,1.5]})"), "input[1]: is a number among token ids");
-  EXPECT_EQ(inputs_problem(R"({"input":[1,9223372036854775808]})"), "input[1]: is a number among token ids");
-  EXPECT_EQ(inputs_problem(R"({"input":[[1],[1e300]]})"), "input[1][0]: is a number among token ids");
+  EXPECT_EQ(inputs_problem(R"({"input":[1,9223372036854775808]})"),
+            "input[1]: is a number among token ids");
+  EXPECT_EQ(inputs_problem(R"({"input":[[1],[1e300]]})"),
+            "input[1][0]: is a number among token ids");
 }
 
 TEST(Body, LimitsTheTexts) {
@@ -98,14 +109,15 @@ TEST(Body, TellsWhatIsNoJson) {
   EXPECT_EQ(fault_of(""), Fault::Plain);
   EXPECT_EQ(fault_of("[]"), Fault::Plain);
   EXPECT_EQ(fault_of("\"a\""), Fault::Plain);
-  for (const std::string json : {R"({"input":"a")", R"({"input":"a"}x)", R"({"input":"a"}{})", "{'a':1}",
-                                 R"({"input":NaN})", R"({"input":Infinity})", R"({"a":1,})",
-                                 "{\"a\":1}//", "\xef\xbb\xbf{}", R"({"a":"\ud800"})",
-                                 R"({"a":"\udc00\ud800"})", R"({"a":1e400})", "{\"a\":\"\n\"}"}) {
+  for (const std::string json :
+       {R"({"input":"a")", R"({"input":"a"}x)", R"({"input":"a"}{})", "{'a':1}", R"({"input":NaN})",
+        R"({"input":Infinity})", R"({"a":1,})", "{\"a\":1}//", "\xef\xbb\xbf{}",
+        R"({"a":"\ud800"})", R"({"a":"\udc00\ud800"})", R"({"a":1e400})", "{\"a\":\"\n\"}"}) {
     EXPECT_EQ(fault_of(json), Fault::BadJson) << json;
   }
   EXPECT_EQ(fault_of(std::string("{\0\"\0", 4)), Fault::BadJson);  // UTF-16
-  for (const std::string bytes : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf0\x9f\x98", "\xf4\x90\x80\x80"}) {
+  for (const std::string bytes :
+       {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf0\x9f\x98", "\xf4\x90\x80\x80"}) {
     EXPECT_EQ(fault_of("{\"input\":\"" + bytes + "\"}"), Fault::BadUtf8);
   }
 }

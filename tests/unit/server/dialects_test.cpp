@@ -129,7 +129,8 @@ TEST(Tei, TakesEveryMember) {
 }
 
 TEST(Tei, SimilarityPutsTheSourceFirst) {
-  Body body(R"({"inputs":{"source_sentence":"a","sentences":["b","c","d"]},"parameters":{"prompt_name":"query"}})");
+  Body body(
+      R"({"inputs":{"source_sentence":"a","sentences":["b","c","d"]},"parameters":{"prompt_name":"query"}})");
   const EmbedRequest request = read_similarity(body, served());
   EXPECT_FALSE(body.problem());
   EXPECT_EQ(request.inputs.texts, (std::vector<std::string>{"a", "b", "c", "d"}));
@@ -209,7 +210,8 @@ TEST(Replies, TokensStandInCharacters) {
             "[{\"id\":5,\"text\":\"\xc3\xa9\",\"special\":false,\"start\":0,\"stop\":1},"
             "{\"id\":102,\"text\":\"[SEP]\",\"special\":true,\"start\":null,\"stop\":null},"
             "{\"id\":6,\"text\":\"b\",\"special\":false,\"start\":7,\"stop\":8}]");
-  EXPECT_EQ(tei_tokens(tokens, text, true).find("[{\"id\":101,\"text\":\"[CLS]\",\"special\":true"), 0U);
+  EXPECT_EQ(tei_tokens(tokens, text, true).find("[{\"id\":101,\"text\":\"[CLS]\",\"special\":true"),
+            0U);
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ unsigned status_of(const std::string& text) {
 }
 
 TEST(HeadReader, TakesAHeadApart) {
-  const Read result = read("POST /v1/embeddings?a=b HTTP/1.1\r\nHost: a\r\nX-Two:\t b \r\n\r\nbody");
+  const Read result =
+      read("POST /v1/embeddings?a=b HTTP/1.1\r\nHost: a\r\nX-Two:\t b \r\n\r\nbody");
   ASSERT_EQ(result.state, State::Done);
   EXPECT_EQ(result.head.method, "POST");
   EXPECT_EQ(result.head.target, "/v1/embeddings?a=b");
@@ -42,7 +43,9 @@ TEST(HeadReader, TakesAHeadApart) {
   ASSERT_EQ(result.head.fields.size(), 2U);
   EXPECT_EQ(result.head.fields[1].name, "x-two");
   EXPECT_EQ(result.head.fields[1].value, "b");
-  EXPECT_EQ(result.bytes, std::string("POST /v1/embeddings?a=b HTTP/1.1\r\nHost: a\r\nX-Two:\t b \r\n\r\n").size());
+  EXPECT_EQ(
+      result.bytes,
+      std::string("POST /v1/embeddings?a=b HTTP/1.1\r\nHost: a\r\nX-Two:\t b \r\n\r\n").size());
 }
 
 TEST(HeadReader, IsTheSameInPieces) {
@@ -52,7 +55,8 @@ TEST(HeadReader, IsTheSameInPieces) {
   HeadReader reader(kLimits);
   State state = State::More;
   std::size_t arrived = 0;
-  while (state == State::More && arrived < text.size()) state = reader.read(text.substr(0, ++arrived));
+  while (state == State::More && arrived < text.size())
+    state = reader.read(text.substr(0, ++arrived));
   EXPECT_EQ(state, State::Done);
   EXPECT_EQ(arrived, whole.bytes);
   EXPECT_EQ(reader.bytes(), whole.bytes);
@@ -61,13 +65,13 @@ TEST(HeadReader, IsTheSameInPieces) {
 }
 
 TEST(HeadReader, RefusesWhatAnotherReaderMightReadOtherwise) {
-  EXPECT_EQ(status_of("GET / HTTP/1.1\nHost: a\r\n\r\n"), 400U);           // bare line feed
+  EXPECT_EQ(status_of("GET / HTTP/1.1\nHost: a\r\n\r\n"), 400U);  // bare line feed
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost: a\n\r\n"), 400U);
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost: a\r\n\n"), 400U);
-  EXPECT_EQ(status_of("GET / HTTP/1.1\rHost: a\r\n\r\n"), 400U);           // bare return
+  EXPECT_EQ(status_of("GET / HTTP/1.1\rHost: a\r\n\r\n"), 400U);  // bare return
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n"), 400U);
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost: a\r\n b: c\r\n\r\n"), 400U);  // folded
-  EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), 400U);        // blank before the colon
+  EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), 400U);  // blank before the colon
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost\r\n\r\n"), 400U);
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\n: a\r\n\r\n"), 400U);
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHo(st: a\r\n\r\n"), 400U);
@@ -133,8 +137,8 @@ TEST(HeadReader, LimitsTheWholeHead) {
   const auto status = [&limits](std::size_t bytes) {
     const std::string start = "GET / HTTP/1.1\r\n";
     limits.head_bytes_max = 1000;
-    const Read result = read_with(
-        limits, start + "a: " + std::string(bytes - start.size() - 7, 'b') + "\r\n\r\n");
+    const Read result =
+        read_with(limits, start + "a: " + std::string(bytes - start.size() - 7, 'b') + "\r\n\r\n");
     return result.state == State::Done ? 0 : result.refusal.status;
   };
   EXPECT_EQ(status(999), 0U);
@@ -165,8 +169,8 @@ TEST(Framing, TakesOneLength) {
   EXPECT_EQ(framing_of("Host: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"), 400U);
   EXPECT_EQ(framing_of("Host: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n"), 400U);
   EXPECT_EQ(framing_of("Host: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n"), 400U);
-  for (const std::string length : {"5, 5", "+5", "-1", "0x5", "5 5", "", "1.0", "1e1",
-                                   "18446744073709551616"}) {
+  for (const std::string length :
+       {"5, 5", "+5", "-1", "0x5", "5 5", "", "1.0", "1e1", "18446744073709551616"}) {
     EXPECT_EQ(framing_of("Host: a\r\nContent-Length: " + length + "\r\n"), 400U) << length;
   }
   EXPECT_EQ(framing_of("Host: a\r\nContent-Length: 18446744073709551615\r\n"), 413U);

@@ -100,15 +100,18 @@ TEST_F(ServiceTest, NamesTheTextThatIsBad) {
   for (int i = 0; i < 40; ++i) words += "w5 ";  // the model takes 32 tokens
   const std::string list = R"(["w5",")" + words + R"("],"truncate":false})";
   EXPECT_EQ(post("/embed", R"({"inputs":)" + list).status, 422U);
-  EXPECT_EQ(post("/embed", R"({"inputs":)" + list).body.find(R"({"error":"inputs[1]: text of 42)"), 0U);
+  EXPECT_EQ(post("/embed", R"({"inputs":)" + list).body.find(R"({"error":"inputs[1]: text of 42)"),
+            0U);
   EXPECT_EQ(post("/v1/embeddings", R"({"input":)" + list).status, 400U);
   EXPECT_EQ(post("/embed", R"({"inputs":")" + words + R"(","truncate":false})")
-                .body.find(R"({"error":"inputs: text of 42)"), 0U);
+                .body.find(R"({"error":"inputs: text of 42)"),
+            0U);
   EXPECT_EQ(post("/embed", R"({"inputs":[39]})").status, 200U);
   EXPECT_EQ(post("/embed", R"({"inputs":[40]})").status, 422U);  // 40 words are 0 to 39
   EXPECT_NE(post("/similarity", R"({"inputs":{"source_sentence":"w5","sentences":["w6",")" + words +
                                     R"("]},"parameters":{"truncate":false}})")
-                .body.find("inputs.sentences[1]: "), std::string::npos);
+                .body.find("inputs.sentences[1]: "),
+            std::string::npos);
   EXPECT_EQ(post("/v1/embeddings", R"({"input":["w5",")" + words + R"("]})").status, 200U);
 }
 

@@ -33,9 +33,8 @@ TEST(Status, EveryCodeHasARow) {
 }
 
 TEST(Status, SpeaksEveryDialect) {
-  const Problem problem{{ErrorCode::InputTooLong, "text of 600 tokens; the model takes 512", 3},
-                        "input",
-                        {}};
+  const Problem problem{
+      {ErrorCode::InputTooLong, "text of 600 tokens; the model takes 512", 3}, "input", {}};
   const Reply openai = problem_reply(Dialect::OpenAi, problem);
   EXPECT_EQ(openai.status, 400U);
   const model::Json json = parsed(openai);
@@ -80,8 +79,8 @@ TEST(Status, AsksForPatienceWhereTryingAgainHelps) {
     }
     return false;
   };
-  EXPECT_TRUE(has(problem_reply(Dialect::Tei, {{ErrorCode::Overloaded, "full"}, {}, {}}),
-                  "retry-after"));
+  EXPECT_TRUE(
+      has(problem_reply(Dialect::Tei, {{ErrorCode::Overloaded, "full"}, {}, {}}), "retry-after"));
   EXPECT_FALSE(has(problem_reply(Dialect::Tei, {{ErrorCode::InvalidArgument, "no"}, {}, {}}),
                    "retry-after"));
   const Reply busy = busy_reply(Dialect::OpenAi, {"full", std::chrono::seconds(7)});
