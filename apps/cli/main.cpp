@@ -517,12 +517,14 @@ void add_serve(CLI::App& app, ServeCommand& command) {
   app.add_flag_callback(
       "--no-access-log", [&serve] { serve.access_log = false; },
       "no line of JSON a request on standard error");
+  app.add_flag_callback("--no-page", [&serve] { serve.page = false; }, "no page for browsers at /");
   add_serve_limits(app, serve.limits);
   add_loading(app, command.model);
   app.footer(
       "Prints its address when it is ready. Speaks OpenAI's /v1/embeddings, the routes of\n"
       "text-embeddings-inference (/embed, /similarity, /tokenize, /decode, /info, /metrics) and\n"
       "Ollama's /api/embed; /openapi.json describes them, /livez and /readyz are for probes.\n"
+      "A browser finds a page at / to try texts and to watch the server.\n"
       "SIGTERM and Ctrl-C: what was asked is answered, then exit code 0; 5 when some requests\n"
       "were given up. A second signal ends the process at once.\n\n"
       "Examples:\n"

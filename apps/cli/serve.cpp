@@ -46,7 +46,7 @@ int serve(const ServeCommand& command, const server::ServeOptions& options,
                         options.limits.requests_max,
                         std::time(nullptr)};
   const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
-  server::Service service(engine, std::move(served), options.limits, threads);
+  server::Service service(engine, std::move(served), options.limits, threads, options.page);
   if (const int printed = print(listener.address() + "\n"); printed != kDone) return printed;
   const auto drained = server::serve_http(std::move(listener), service, options, keys,
                                           kSocketThreads, interrupt.token());

@@ -314,6 +314,16 @@ std::string openai_models(const Served& served) {
 
 std::string tei_info(const Served& served) {
   const ModelInfo& info = served.info;
+  JsonObject prompts;
+  for (const auto& [name, text] : info.prompts) prompts.string(name, text);
+  std::vector<std::string> placement;
+  for (const ProviderPlacement& placed : info.placement) {
+    JsonObject one;
+    placement.push_back(one.string("provider", placed.provider)
+                            .integer("nodes", placed.nodes)
+                            .integer("partitions", placed.partitions)
+                            .text());
+  }
   JsonObject pooling;
   pooling.string("pooling", tei_pooling(info.pooling));
   JsonObject type;
@@ -339,6 +349,10 @@ std::string tei_info(const Served& served) {
       .integer("dimension", info.dimension)
       .string("provider", to_string(info.provider))
       .string("runtime", info.runtime)
+      .string("path", to_string(info.path))
+      .json("placement", cli::json_array(placement))
+      .json("prompts", prompts.text())
+      .string("default_prompt", info.default_prompt)
       .text();
 }
 

@@ -321,7 +321,11 @@ asio::awaitable<bool> Connection::answer_one() {
     // Where a body follows that nobody reads, the next request could not be found.
     exchange.keep_alive = framing.keep_alive && !framing.has_body();
     if (!framing.has_body()) take(reader.bytes());
-    if (!reply) reply = server_.service().answer_now(*passage.route, server_.connections());
+    if (!reply) {
+      const std::string* tags = head.find("if-none-match");
+      reply = server_.service().answer_now(*passage.route, server_.connections(),
+                                           tags == nullptr ? std::string_view() : *tags);
+    }
     co_return co_await send(exchange, std::move(*reply));
   }
   auto answer = server_.service().admission().enter();
@@ -471,7 +475,7 @@ asio::awaitable<bool> Connection::send(Exchange& exchange, Reply reply) {
     response.set(http::field::vary, "Origin");
   }
   const std::size_t bytes = reply.body.size();
-  if (exchange.method == "HEAD") {
+  if (exchange.method == "HEAD" && response.result() != http::status::not_modified) {
     response.content_length(bytes);
   } else {
     response.body() = std::move(reply.body);

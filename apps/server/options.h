@@ -42,6 +42,7 @@ struct ServeOptions {
   std::vector<std::string> cors_origins{};  // exact ones; empty: no page of another origin may ask
   std::vector<std::string> aliases{};       // further names of the model; "*": any
   bool access_log = true;
+  bool page = true;  // for browsers, at /
   Limits limits{};
 };
 

@@ -7,12 +7,23 @@
 #include <utility>
 
 #include "cli/json_object.h"
+#include "server/page.h"
 #include "server/status.h"
 
 namespace textvec::server {
 namespace {
 
-constexpr std::array<Route, 27> kRoutes{{
+constexpr std::array<Route, 36> kRoutes{{
+    // Before the other GET /, which is there without the page.
+    {"GET", "/", Action::Page, true},
+    {"GET", "/page/page.css", Action::Page, true},
+    {"GET", "/page/main.js", Action::Page, true},
+    {"GET", "/page/api.js", Action::Page, true},
+    {"GET", "/page/draw.js", Action::Page, true},
+    {"GET", "/page/metrics.js", Action::Page, true},
+    {"GET", "/page/tokens.js", Action::Page, true},
+    {"GET", "/page/vectors.js", Action::Page, true},
+    {"GET", "/page/icon.svg", Action::Page, true},
     {"GET", "/livez", Action::Live, true},
     {"GET", "/readyz", Action::Ready, true},
     {"GET", "/health", Action::Ready, true},
@@ -111,10 +122,12 @@ struct Service::Ask {
   std::size_t characters = 0;
 };
 
-Service::Service(const Engine& engine, Served served, const Limits& limits, unsigned threads)
+Service::Service(const Engine& engine, Served served, const Limits& limits, unsigned threads,
+                 bool has_page)
     : engine_(engine),
       served_(std::move(served)),
       limits_(limits),
+      has_page_(has_page),
       admission_(limits),
       pool_(threads) {}
 
@@ -122,8 +135,9 @@ const Route* Service::find(std::string_view method, std::string_view path,
                            std::string& allowed) const {
   if (method == "HEAD") method = "GET";
   for (const Route& route : kRoutes) {
-    if (route.path != path) continue;
+    if (route.path != path || (route.action == Action::Page && !has_page_)) continue;
     if (route.method == method) return &route;
+    if (allowed.find(route.method) != std::string::npos) continue;
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
   }
   return nullptr;
@@ -148,7 +162,8 @@ Reply Service::ready_reply(bool asks_for_drain) const {
   return reply;
 }
 
-Reply Service::answer_now(const Route& route, std::size_t connections) {
+Reply Service::answer_now(const Route& route, std::size_t connections,
+                          std::string_view if_none_match) {
   Reply reply;
   switch (route.action) {
     case Action::Live:
@@ -170,6 +185,10 @@ Reply Service::answer_now(const Route& route, std::size_t connections) {
     case Action::OpenApi:
       reply.body = openapi_document();
       return reply;
+    case Action::Page:
+      // GET / is a probe of TEI's too.
+      reply = ready_reply(true);
+      return reply.status == 200 ? page_reply(route.path, if_none_match) : reply;
     default:
       metrics_.failed("model_type");
       return problem_reply(

@@ -29,6 +29,7 @@ enum class Action : std::uint8_t {
   Info,
   Models,
   OpenApi,
+  Page,    // a file of the page for browsers
   NoHead,  // a route of TEI for models with another head
   // Answered by the pool and the engine.
   EmbedOpenAi,
@@ -48,15 +49,19 @@ struct Route {
 
 class Service {
  public:
-  // `engine` must outlive the service. `threads` parse, tokenise and write replies.
-  Service(const Engine& engine, Served served, const Limits& limits, unsigned threads);
+  // `engine` must outlive the service. `threads` parse, tokenise and write replies. Without the
+  // page GET / says whether the server is ready, as TEI's does.
+  Service(const Engine& engine, Served served, const Limits& limits, unsigned threads,
+          bool has_page = true);
 
   // The route, or nullptr; then `allowed` lists the methods that the path takes, if any. Paths are
   // compared as they are: nothing is decoded, and "//v1" is not "/v1".
   const Route* find(std::string_view method, std::string_view path, std::string& allowed) const;
   // Whether the route needs answer() below.
   static bool needs_pool(const Route& route) noexcept;
-  Reply answer_now(const Route& route, std::size_t connections);
+  // `if_none_match`: the request's field of this name; empty: it has none.
+  Reply answer_now(const Route& route, std::size_t connections,
+                   std::string_view if_none_match = {});
   // `respond` is called once, on any thread, whatever happens.
   void answer(const Route& route, Request request, std::shared_ptr<Admission::Place> place,
               Respond respond);
@@ -85,6 +90,7 @@ class Service {
   const Engine& engine_;
   const Served served_;
   const Limits limits_;
+  const bool has_page_;
   Admission admission_;
   Metrics metrics_{};
   std::atomic<bool> draining_{false};
