@@ -6,6 +6,7 @@
 #include <future>
 
 #include "server/gate.h"
+#include "server/page.h"
 #include "support/temporary_folder.h"
 #include "support/tiny_model.h"
 
@@ -138,8 +139,10 @@ TEST_F(ServiceTest, SaysWhatItIs) {
   EXPECT_NE(get("/metrics").body.find("textvec_connections 3\n"), std::string::npos);
   EXPECT_NE(get("/openapi.json").body.find("\"/v1/embeddings\""), std::string::npos);
   EXPECT_EQ(get("/readyz").status, 200U);
+  EXPECT_EQ(get("/").status, 200U);
   service->drain();
   EXPECT_EQ(get("/readyz").status, 503U);
+  EXPECT_EQ(get("/").status, 503U);
   EXPECT_EQ(get("/livez").status, 200U);
 }
 
@@ -158,6 +161,24 @@ TEST_F(ServiceTest, TheGateKnowsRoutes) {
   EXPECT_EQ(gate("DELETE", "/", ""), 405U);
   EXPECT_EQ(field(*reply, "allow"), "GET, POST");
   EXPECT_EQ(gate("TRACE", "/livez", ""), 405U);
+}
+
+TEST_F(ServiceTest, ThePageMayBeLeftOut) {
+  for (const PageFile& file : page_files()) EXPECT_EQ(get(file.path).body, file.body);
+  std::string allowed;
+  const Route* route = service->find("GET", "/", allowed);
+  ASSERT_NE(route, nullptr);
+  EXPECT_EQ(service->answer_now(*route, 1, "*").status, 304U);
+
+  Service other(*engine_, {engine_->info(), "tiny", {}, 1, 1, 0}, options.limits, 1, false);
+  route = other.find("GET", "/", allowed);
+  ASSERT_NE(route, nullptr);
+  EXPECT_EQ(route->action, Action::Ready);
+  for (const PageFile& file : page_files()) {
+    EXPECT_EQ(other.find("GET", file.path, allowed) == nullptr, file.path != "/") << file.path;
+  }
+  EXPECT_EQ(other.find("PUT", "/", allowed), nullptr);
+  EXPECT_EQ(allowed, "GET, POST");
 }
 
 TEST_F(ServiceTest, TheGateAsksForAKeyBeforeItTalks) {
