@@ -644,6 +644,10 @@ def test_a_keyboard_is_enough(browser, server):
 # --- The pure functions
 
 
+def from_page(module):
+    return f'new URL("page/{module}.js", document.baseURI)'
+
+
 @pytest.fixture(scope="module")
 def modules(browser, server):
     with visiting(browser, server.url) as visit:
@@ -651,7 +655,7 @@ def modules(browser, server):
 
         def call(module, function, *arguments):
             return page.evaluate(
-                f"async (all) => (await import('./page/{module}.js')).{function}(...all)",
+                f"async (all) => (await import({from_page(module)})).{function}(...all)",
                 list(arguments))
 
         call.page = page
@@ -688,10 +692,10 @@ def test_eigenvalues_are_numpys(modules):
         matrix = random.normal(size=(size, size))
         matrix += matrix.T
         found = modules.page.evaluate(
-            """async (matrix) => {
-              const { values, vectors } = (await import("./page/vectors.js")).eigen(matrix);
-              return { values, vectors: vectors.map((row) => [...row]) };
-            }""", matrix.tolist())
+            f"""async (matrix) => {{
+              const {{ values, vectors }} = (await import({from_page("vectors")})).eigen(matrix);
+              return {{ values, vectors: vectors.map((row) => [...row]) }};
+            }}""", matrix.tolist())
         numpy.testing.assert_allclose(
             sorted(found["values"]), numpy.linalg.eigvalsh(matrix), atol=1e-10)
         vectors = numpy.array(found["vectors"])
@@ -763,14 +767,14 @@ te_request_queue_duration_bucket{{le="+Inf"}} 1000
 
 
 def test_rates_and_latencies_come_from_differences(modules):
-    summary = """async (samples) => {
-      const { parseMetrics, summaryOf, withSample } = await import("./page/metrics.js");
+    summary = f"""async (samples) => {{
+      const {{ parseMetrics, summaryOf, withSample }} = await import({from_page("metrics")});
       let kept = [];
-      for (const [seconds, text] of samples) {
-        kept = withSample(kept, { seconds, values: parseMetrics(text) }, 10);
-      }
-      return { ...summaryOf(kept), kept: kept.length };
-    }"""
+      for (const [seconds, text] of samples) {{
+        kept = withSample(kept, {{ seconds, values: parseMetrics(text) }}, 10);
+      }}
+      return {{ ...summaryOf(kept), kept: kept.length }};
+    }}"""
 
     def at(seconds, count, low=0, mid=0, all=0):
         return [seconds, METRICS.format(count=count, tokens=10 * count, low=low, mid=mid, all=all)]
@@ -815,5 +819,5 @@ def test_base64_is_openais(modules):
     values = numpy.float32([0, 1, -1.5, 3e-30, 0.1])
     text = base64.b64encode(values.astype("<f4").tobytes()).decode()
     found = modules.page.evaluate(
-        "async (text) => [...(await import('./page/api.js')).floatsOf(text)]", text)
+        f"async (text) => [...(await import({from_page('api')})).floatsOf(text)]", text)
     assert numpy.float32(found).tolist() == values.tolist()

@@ -40,10 +40,9 @@ const takeInfo = (given) => {
   document.title = `${given.model_id} \u2013 textvec`;
   show("live-provider", given.provider ?? "\u2013");
   show("live-runtime", [given.runtime, given.model_dtype].filter(Boolean).join(", "));
-  const placed = (given.placement ?? []).map(
-    ({ provider, nodes }) => `${provider.replace(/ExecutionProvider$/, "")}: ${nodes}`);
-  show("live-nodes", [given.path, placed.length > 0 ? `nodes on ${placed.join(", ")}` : ""]
-    .filter(Boolean).join(", "));
+  const placed = (given.placement ?? []).map(({ provider, nodes }) =>
+    `${plural(nodes, "node")} on ${provider.replace(/ExecutionProvider$/, "")}`);
+  show("live-nodes", [given.path, ...placed].filter(Boolean).join(", "));
   const prompts = given.prompts ?? {};
   const chosen = at("prompt").value;
   const options = Object.keys(prompts).map((name) => {
