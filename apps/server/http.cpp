@@ -475,9 +475,9 @@ asio::awaitable<bool> Connection::send(Exchange& exchange, Reply reply) {
     response.set(http::field::vary, "Origin");
   }
   const std::size_t bytes = reply.body.size();
-  if (exchange.method == "HEAD" && response.result() != http::status::not_modified) {
-    response.content_length(bytes);
-  } else {
+  if (exchange.method == "HEAD") {
+    if (reply.status != 304) response.content_length(bytes);
+  } else if (reply.status != 304) {  // whose length would be the file's
     response.body() = std::move(reply.body);
     response.prepare_payload();
   }

@@ -308,7 +308,7 @@ def principal_points(vectors):
     centred = vectors.astype(numpy.float64) - vectors.mean(axis=0, dtype=numpy.float64)
     left, sizes, _ = numpy.linalg.svd(centred, full_matrices=False)
     points = left[:, :2] * sizes[:2]
-    for axis in range(2):
+    for axis in range(points.shape[1]):
         furthest = numpy.abs(points[:, axis]).max()
         first = numpy.argmax(numpy.abs(points[:, axis]) >= furthest * (1 - 1e-6))
         points[:, axis] *= numpy.sign(points[first, axis])

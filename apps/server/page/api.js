@@ -30,7 +30,9 @@ const failureOf = async (reply) => {
 export const makeApi = (keyOf) => {
   const ask = async (path, { body, signal } = {}) => {
     const headers = {};
-    if (keyOf() !== "") headers.authorization = `Bearer ${keyOf()}`;
+    const key = keyOf();
+    if (/[^\x21-\x7e]/.test(key)) throw new Failure("an API key has visible ASCII characters only");
+    if (key !== "") headers.authorization = `Bearer ${key}`;
     if (body !== undefined) headers["content-type"] = "application/json";
     let reply;
     try {
@@ -43,10 +45,6 @@ export const makeApi = (keyOf) => {
       });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      // A key with characters that no header takes fails here too.
-      if (error instanceof TypeError && /[^\x21-\x7e]/.test(keyOf())) {
-        throw new Failure("an API key has visible ASCII characters only");
-      }
       throw new Failure("the server does not answer");
     }
     if (!reply.ok) throw await failureOf(reply);
