@@ -80,21 +80,24 @@ export const heatTable = (texts, matrix) => {
 const overlap = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width &&
   a.y < b.y + b.height && b.y < a.y + a.height;
 
-// Where labels go that hide no point and no other label: {x, y, width, height, text} a point. A
-// label that finds no room is cut to its number, and then stands where it may.
+// Where labels go that hide no point and no other label: {x, y, width, height, text, anchor} a point;
+// widths are estimates, so a label is anchored at the side of its point. One that finds no room is
+// cut to its number, and then stands where it may.
 export const placeLabels = (points, labels, width, height, charWidth = 6.8, lineHeight = 16) => {
   const gap = 7;
   const dots = points.map(([x, y]) => ({ x: x - 5, y: y - 5, width: 10, height: 10 }));
   const placed = [];
   const boxesOf = ([x, y], text) => {
-    const size = { width: Array.from(text).length * charWidth, height: lineHeight, text };
+    const length = Array.from(text).length * charWidth;
+    const box = (left, top, anchor) =>
+      ({ x: left, y: top, width: length, height: lineHeight, text, anchor });
     return [
-      { ...size, x: x + gap, y: y - lineHeight / 2 },
-      { ...size, x: x - gap - size.width, y: y - lineHeight / 2 },
-      { ...size, x: x - size.width / 2, y: y - gap - lineHeight },
-      { ...size, x: x - size.width / 2, y: y + gap },
-      { ...size, x: x + gap, y: y + 2 },
-      { ...size, x: x + gap, y: y - 2 - lineHeight },
+      box(x + gap, y - lineHeight / 2, "start"),
+      box(x - gap - length, y - lineHeight / 2, "end"),
+      box(x - length / 2, y - gap - lineHeight, "middle"),
+      box(x - length / 2, y + gap, "middle"),
+      box(x + gap, y + 2, "start"),
+      box(x + gap, y - 2 - lineHeight, "start"),
     ];
   };
   const isFree = (box) => box.x >= 0 && box.y >= 0 && box.x + box.width <= width &&
@@ -143,9 +146,11 @@ export const mapFigure = (texts, { points, explained }, width) => {
     drawing.append(svg("circle", { class: "point", cx: x.toFixed(1), cy: y.toFixed(1), r: 4.5 },
       svg("title", {}, texts[i])));
   });
-  for (const { x, y, height: line, text } of boxes) {
-    drawing.append(svg("text", { class: "label", x: x.toFixed(1), y: (y + line * 0.76).toFixed(1) },
-      text));
+  const shares = { start: 0, middle: 0.5, end: 1 };
+  for (const { x, y, width: length, height: line, text, anchor } of boxes) {
+    drawing.append(svg("text", { class: "label", "text-anchor": anchor,
+                                 x: (x + shares[anchor] * length).toFixed(1),
+                                 y: (y + line * 0.76).toFixed(1) }, text));
   }
   return drawing;
 };
