@@ -110,14 +110,31 @@ Result<void> Call::keep(std::size_t text, Windows* windows, std::span<const floa
   return vectors::finish_vector(windows->mean, normalize_, out);
 }
 
+void Call::running() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (running_at_ == Clock::time_point()) running_at_ = Clock::now();
+}
+
+void Call::measure() noexcept {
+  using std::chrono::duration_cast;
+  using std::chrono::microseconds;
+  embeddings_.durations.tokenize = duration_cast<microseconds>(ready_at_ - made_at_);
+  if (running_at_ == Clock::time_point()) return;
+  embeddings_.durations.queue = duration_cast<microseconds>(running_at_ - ready_at_);
+  embeddings_.durations.inference = duration_cast<microseconds>(Clock::now() - running_at_);
+}
+
 void Call::answer() {
   answered_ = true;
   if (error_) {
+    if (done_) return done_(std::move(*error_));
     promise_.set_value(std::move(*error_));
     return;
   }
+  measure();
   std::sort(embeddings_.failures.begin(), embeddings_.failures.end(),
             [](const Error& a, const Error& b) { return *a.text < *b.text; });
+  if (done_) return done_(std::move(embeddings_));
   promise_.set_value(std::move(embeddings_));
 }
 

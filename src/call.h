@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
+#include <functional>
 #include <future>
 #include <map>
 #include <mutex>
@@ -46,11 +48,18 @@ class Call final : public batch::Job {
   Call& operator=(const Call&) = delete;
 
   std::future<Result<Embeddings>> future() { return promise_.get_future(); }
+  // Before the job is queued: `done` gets the answer, and the future none.
+  void on_done(std::function<void(Result<Embeddings>)> done) { done_ = std::move(done); }
+  // All texts are tokenised.
+  void ready() noexcept { ready_at_ = Clock::now(); }
 
   void finish(std::size_t text, Result<std::span<const float>> vector) override;
+  void running() noexcept override;
   bool abandoned() const noexcept override { return failed_.load(std::memory_order_relaxed); }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   // The vectors of a chunked text's windows, kept until all are there: they are added up in the
   // order of the text, so that its vector does not depend on which window was done first.
   struct Windows {
@@ -65,6 +74,7 @@ class Call final : public batch::Job {
   Result<void> keep(std::size_t text, Windows* windows, std::span<const float> vector);
   void fail_row(std::size_t row, Error error);
   void answer();
+  void measure() noexcept;
 
   const std::size_t first_text_;
   const bool normalize_;
@@ -72,11 +82,15 @@ class Call final : public batch::Job {
   std::vector<std::size_t> rows_of_texts_{};  // texts[i] is row rows_of_texts_[i]
   std::map<std::size_t, Windows> windows_{};  // by row
   std::promise<Result<Embeddings>> promise_{};
+  std::function<void(Result<Embeddings>)> done_{};
+  const Clock::time_point made_at_ = Clock::now();
+  Clock::time_point ready_at_ = made_at_;
 
   std::mutex mutex_{};
   Embeddings embeddings_{};
   std::optional<Error> error_{};  // of the call
   std::size_t unfinished_ = 0;
+  Clock::time_point running_at_{};  // the epoch: not yet
   bool answered_ = false;
   std::atomic<bool> failed_{false};
 };

@@ -84,6 +84,9 @@ void append(Embeddings& all, Embeddings part) {
   all.truncated.insert(all.truncated.end(), part.truncated.begin(), part.truncated.end());
   std::move(part.chunks.begin(), part.chunks.end(), std::back_inserter(all.chunks));
   std::move(part.failures.begin(), part.failures.end(), std::back_inserter(all.failures));
+  all.durations.tokenize += part.durations.tokenize;
+  all.durations.queue += part.durations.queue;
+  all.durations.inference += part.durations.inference;
 }
 
 }  // namespace
@@ -227,15 +230,105 @@ struct Engine::Impl {
     return call;
   }
 
-  std::future<Result<Embeddings>> enqueue(const std::shared_ptr<Call>& call, bool wait) const {
-    auto future = call->future();
-    if (call->settled()) {
-      call->close_early(std::nullopt);
-      return future;
-    }
+  void enqueue(const std::shared_ptr<Call>& call, bool wait) const {
+    call->ready();
+    if (call->settled()) return call->close_early(std::nullopt);
     auto queued = wait ? queue.push_when_room(call) : queue.push(call);
     if (!queued) call->close_early(std::move(queued).error());
+  }
+
+  std::future<Result<Embeddings>> enqueue_for_future(const std::shared_ptr<Call>& call,
+                                                     bool wait) const {
+    auto future = call->future();
+    enqueue(call, wait);
     return future;
+  }
+
+  // A whole job for submit(), or why not.
+  Result<std::shared_ptr<Call>> make_job(std::span<const std::string> texts,
+                                         const EmbedOptions& options) const {
+    if (auto fits = check_count(texts.size()); !fits) return std::move(fits).error();
+    const auto plan = this->plan(options);
+    if (!plan) return plan.error();
+    const std::size_t windows_max = std::max(queue_texts_max, tokens::kWindowsMax);
+    auto call = make_call(*plan, texts, 0, options, windows_max);
+    if (call->rows() == texts.size()) return call;
+    return Error{ErrorCode::InvalidArgument, "the texts make more than " +
+                                                 std::to_string(windows_max) +
+                                                 " windows, which is all that submit() takes"};
+  }
+
+  Result<void> check_count(std::size_t texts) const {
+    if (texts <= queue_texts_max) return {};
+    return Error{ErrorCode::InvalidArgument, std::to_string(texts) +
+                                                 " texts; submit() takes at most " +
+                                                 std::to_string(queue_texts_max)};
+  }
+
+  Result<void> check_ids(std::span<const std::uint32_t> ids) const {
+    if (ids.empty()) return Error{ErrorCode::InvalidArgument, "the text has no tokens"};
+    for (const std::uint32_t id : ids) {
+      if (id < model.info.vocabulary_size) continue;
+      return Error{ErrorCode::InvalidArgument, "token id " + std::to_string(id) +
+                                                   " is not in the vocabulary of " +
+                                                   std::to_string(model.info.vocabulary_size)};
+    }
+    if (ids.size() <= model.info.tokens_max) return {};
+    return Error{ErrorCode::InputTooLong, "text of " + std::to_string(ids.size()) +
+                                              " tokens; the model takes " +
+                                              std::to_string(model.info.tokens_max)};
+  }
+
+  Result<std::shared_ptr<Call>> make_job(std::vector<std::vector<std::uint32_t>> texts,
+                                         EmbedOptions options) const {
+    if (auto fits = check_count(texts.size()); !fits) return std::move(fits).error();
+    if (options.role != Role::Unspecified || options.prompt || options.instruction ||
+        options.too_long == TooLong::Chunk) {
+      return Error{ErrorCode::InvalidArgument,
+                   "role, prompt, instruction and chunks go with texts, not with token ids"};
+    }
+    const auto plan = this->plan(options);
+    if (!plan) return plan.error();
+    auto call = std::make_shared<Call>(texts.size(), 0, plan->dimension, options);
+    for (std::size_t row = 0; row < texts.size() && !call->abandoned(); ++row) {
+      if (auto valid = check_ids(texts[row]); !valid) {
+        call->refuse(row, std::move(valid).error());
+      } else {
+        call->add(row, {std::move(texts[row]), {}, 0}, false);
+      }
+    }
+    return call;
+  }
+
+  Result<std::vector<Token>> tokens(std::string_view text, const EmbedOptions& options) const {
+    EmbedOptions whole = options;
+    whole.too_long = TooLong::Chunk;  // never truncated, and with the places of tokens
+    auto plan = this->plan(whole);
+    if (!plan) return plan.error();
+    const std::string joined = std::exchange(plan->prompt, {}).append(text);
+    const auto encoding = encode(*plan, joined, whole);
+    if (!encoding) return encoding.error();
+    const auto specials = model.tokenizer.special_ids();
+    std::vector<Token> tokens(encoding->ids.size());
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      Token& token = tokens[i];
+      token.id = encoding->ids[i];
+      const bool of_text =
+          i >= encoding->text_begin && i < encoding->text_begin + encoding->spans.size();
+      token.added = !of_text;
+      token.special = token.added || std::binary_search(specials.begin(), specials.end(), token.id);
+      if (token.added) {
+        auto name = model.tokenizer.token_string(token.id);
+        if (!name) return name.error();
+        token.text = std::move(*name);
+        continue;
+      }
+      const tokens::Span span = encoding->spans[i - encoding->text_begin];
+      token.begin_byte = span.begin;
+      token.end_byte = span.end;
+      token.text = joined.substr(span.begin, span.end - span.begin);
+    }
+    return tokens;
   }
 
   template <class Text>
@@ -257,7 +350,7 @@ struct Engine::Impl {
       const auto part = texts.subspan(begin, std::min(kPartTexts, texts.size() - begin));
       const auto call = make_call(*plan, part, begin, options, kPartTexts);
       begin += call->rows();  // before the worker has it
-      running.push_back(enqueue(call, true));
+      running.push_back(enqueue_for_future(call, true));
       if (running.size() == 2) collect();
     }
     while (!running.empty()) collect();
@@ -302,23 +395,24 @@ Result<Embeddings> Engine::embed(std::span<const std::string_view> texts,
 
 std::future<Result<Embeddings>> Engine::submit(std::vector<std::string> texts,
                                                EmbedOptions options) const {
-  if (texts.size() > impl_->queue_texts_max) {
-    return ready_future<Embeddings>(
-        Error{ErrorCode::InvalidArgument, std::to_string(texts.size()) +
-                                              " texts; submit() takes at most " +
-                                              std::to_string(impl_->queue_texts_max)});
-  }
-  const auto plan = impl_->plan(options);
-  if (!plan) return ready_future<Embeddings>(plan.error());
-  const std::size_t windows_max = std::max(impl_->queue_texts_max, tokens::kWindowsMax);
-  const auto call =
-      impl_->make_call(*plan, std::span<const std::string>(texts), 0, options, windows_max);
-  if (call->rows() < texts.size()) {
-    return ready_future<Embeddings>(Error{
-        ErrorCode::InvalidArgument, "the texts make more than " + std::to_string(windows_max) +
-                                        " windows, which is all that submit() takes"});
-  }
-  return impl_->enqueue(call, false);
+  auto call = impl_->make_job(std::span<const std::string>(texts), options);
+  if (!call) return ready_future<Embeddings>(std::move(call).error());
+  return impl_->enqueue_for_future(*call, false);
+}
+
+void Engine::submit(std::vector<std::string> texts, EmbedOptions options, Done done) const {
+  auto call = impl_->make_job(std::span<const std::string>(texts), options);
+  if (!call) return done(std::move(call).error());
+  (*call)->on_done(std::move(done));
+  impl_->enqueue(*call, false);
+}
+
+void Engine::submit_tokens(std::vector<std::vector<std::uint32_t>> texts, EmbedOptions options,
+                           Done done) const {
+  auto call = impl_->make_job(std::move(texts), options);
+  if (!call) return done(std::move(call).error());
+  (*call)->on_done(std::move(done));
+  impl_->enqueue(*call, false);
 }
 
 Result<std::vector<std::vector<std::uint32_t>>> Engine::tokenize(
@@ -341,6 +435,16 @@ Result<std::vector<std::vector<std::uint32_t>>> Engine::tokenize(
   return ids;
 }
 
+Result<std::vector<Token>> Engine::tokens(std::string_view text,
+                                          const EmbedOptions& options) const {
+  return impl_->tokens(text, options);
+}
+
+Result<std::string> Engine::decode(std::span<const std::uint32_t> ids,
+                                   bool skip_special_tokens) const {
+  return impl_->model.tokenizer.decode(ids, skip_special_tokens);
+}
+
 const ModelInfo& Engine::info() const noexcept { return impl_->live_info.now(); }
 
 Result<Health> Engine::health(std::chrono::milliseconds limit) const {
@@ -355,7 +459,7 @@ Result<Health> Engine::health(std::chrono::milliseconds limit) const {
   const std::string text = "health";
   const auto plan = impl_->plan(options);
   if (!plan) return plan.error();
-  auto answer = impl_->enqueue(
+  auto answer = impl_->enqueue_for_future(
       impl_->make_call(*plan, std::span<const std::string>(&text, 1), 0, options, 1), false);
   if (limited && answer.wait_until(options.deadline) != std::future_status::ready) {
     return Error{ErrorCode::TimedOut,

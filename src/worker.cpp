@@ -126,7 +126,10 @@ void Worker::run_batch(Items items) {
   if (items.empty()) return;
 
   std::vector<const batch::Text*> texts;
-  for (const batch::Item& item : items) texts.push_back(&item.content());
+  for (const batch::Item& item : items) {
+    item.job->running();
+    texts.push_back(&item.content());
+  }
   batch::Batch batch;
   auto states = guarded<runtime::HiddenStates>([&] {
     batch = batch::make_batch(texts, settings_.pad_token_id);

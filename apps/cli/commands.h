@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "read_texts.h"
+#include "server/options.h"
 #include "textvec/hub.h"
 #include "textvec/options.h"
 #include "textvec/result.h"
@@ -78,6 +79,12 @@ struct BenchCommand {
   bool json = false;
 };
 
+struct ServeCommand {
+  ModelOptions model{};
+  std::string name{};  // of the model, to clients; empty: its own
+  server::ServeOptions serve{};
+};
+
 struct PullCommand {
   std::vector<std::string> names{};
   PullOptions pull{};
@@ -106,6 +113,7 @@ int run_doctor(const DoctorCommand& command);
 int run_try_provider(const TryProviderCommand& command);
 int run_verify(const VerifyCommand& command);
 int run_bench(const BenchCommand& command);
+int run_serve(const ServeCommand& command);
 int run_pull(const PullCommand& command);
 int run_models(const ModelsCommand& command);
 int run_verify_files(const VerifyFilesCommand& command);

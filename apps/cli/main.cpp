@@ -492,6 +492,103 @@ void keep_standard_descriptors() {
   }
 }
 
+void add_limit(CLI::App& app, const std::string& name, std::size_t& target, std::size_t max,
+               const std::string& help) {
+  const auto check = [max](const std::string& given) {
+    std::size_t number = 0;
+    if (read_number(given, number) && number >= 1 && number <= max) return std::string();
+    return "takes 1 to " + std::to_string(max) + ", not " + quoted(unprotected(given));
+  };
+  const auto store = [&target](const std::string& given) { read_number(given, target); };
+  app.add_option_function<std::string>(name, store,
+                                       help + " (default: " + std::to_string(target) + ")")
+      ->check(CLI::Validator(check, "", "number"))
+      ->type_name("N");
+}
+
+void add_time(CLI::App& app, const std::string& name, std::chrono::milliseconds& target,
+              const std::string& help) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(target);
+  const auto store = [&target](const std::string& given) {
+    double number = 0;
+    read_number(given, number);
+    target = std::chrono::milliseconds(static_cast<std::int64_t>(number * 1000));
+  };
+  const auto check = [](const std::string& given) {
+    double number = 0;
+    if (read_number(given, number) && number >= 0.001 && number <= 1e6) return std::string();
+    return "takes 0.001 to 1000000 seconds, not " + quoted(unprotected(given));
+  };
+  app.add_option_function<std::string>(name, store,
+                                       help + " (default: " + std::to_string(seconds.count()) + ")")
+      ->check(CLI::Validator(check, "", "number"))
+      ->type_name("SECONDS");
+}
+
+void add_list(CLI::App& app, const std::string& name, std::vector<std::string>& target,
+              const std::string& type, const std::string& help) {
+  const auto store = [&target](const std::vector<std::string>& given) {
+    for (const std::string& value : given) target.push_back(unprotected(value));
+  };
+  app.add_option_function<std::vector<std::string>>(name, store, help)
+      ->type_name(type)
+      ->expected(1)
+      ->take_all();
+}
+
+void add_serve_limits(CLI::App& app, server::Limits& limits) {
+  constexpr std::size_t kMany = 1U << 20;
+  constexpr std::size_t kBytesMax = std::size_t{1} << 32;
+  add_limit(app, "--request-texts", limits.texts_max, kMany, "texts of a request");
+  add_limit(app, "--queue-texts", limits.texts_in_flight_max, kMany,
+            "texts of all requests that wait or run");
+  add_limit(app, "--queue-requests", limits.requests_max, kMany, "requests being answered");
+  add_limit(app, "--queue-bytes", limits.bytes_in_flight_max, kBytesMax,
+            "of their bodies and replies");
+  add_limit(app, "--body-bytes", limits.body_bytes_max, kBytesMax, "of a request's body");
+  add_limit(app, "--connections", limits.connections_max, kMany, "at a time");
+  add_time(app, "--timeout", limits.request_max,
+           "of a request; x-request-timeout-ms may ask for less");
+  add_time(app, "--head-timeout", limits.head_max, "of a request's head, first byte to last");
+  add_time(app, "--body-timeout", limits.body_max, "of its body");
+  add_time(app, "--idle-timeout", limits.idle_max, "between two requests of a connection");
+  add_time(app, "--write-timeout", limits.write_max, "of a reply, and a second for each 100 kB");
+  add_time(app, "--drain-timeout", limits.drain_max, "from SIGTERM until the last reply");
+  add_time(app, "--stall-timeout", limits.stall_max,
+           "without any text done while some wait: then /livez and /readyz say 503");
+}
+
+void add_serve(CLI::App& app, ServeCommand& command) {
+  server::ServeOptions& serve = command.serve;
+  add_text(app, "--host", serve.host, "ADDRESS", "to listen on (default: 127.0.0.1)");
+  add_number<std::uint16_t>(app, "--port", serve.port,
+                            "to listen on; 0: a free one (default: 8080)");
+  add_text(app, "--unix-socket", serve.unix_socket, "PATH", "to listen on instead of a port");
+  add_text(app, "--name", command.name, "NAME", "of the model, to clients (default: its own)");
+  add_list(app, "--alias", serve.aliases, "NAME",
+           "another name that clients may say; *: any (may be given many times)");
+  add_text(app, "--api-keys", serve.keys_file, "FILE",
+           "a key a line; clients send \"Authorization: Bearer KEY\"");
+  add_list(app, "--cors-origin", serve.cors_origins, "ORIGIN",
+           "whose pages may ask (default: none; may be given many times)");
+  app.add_flag_callback(
+      "--no-access-log", [&serve] { serve.access_log = false; },
+      "no line of JSON a request on standard error");
+  app.add_flag_callback("--no-page", [&serve] { serve.page = false; }, "no page for browsers at /");
+  add_serve_limits(app, serve.limits);
+  add_loading(app, command.model);
+  app.footer(
+      "Prints its address when it is ready. Speaks OpenAI's /v1/embeddings, the routes of\n"
+      "text-embeddings-inference (/embed, /similarity, /tokenize, /decode, /info, /metrics) and\n"
+      "Ollama's /api/embed; /openapi.json describes them, /livez and /readyz are for probes.\n"
+      "A browser finds a page at / to try texts and to watch the server.\n"
+      "SIGTERM and Ctrl-C: what was asked is answered, then exit code 0; 5 when some requests\n"
+      "were given up. A second signal ends the process at once.\n\n"
+      "Examples:\n"
+      "  textvec serve --port 8080\n"
+      "  textvec serve --host 0.0.0.0 --api-keys keys.txt --alias text-embedding-3-small");
+}
+
 struct Commands {
   EmbedCommand embed{};
   TokenizeCommand tokenize{};
@@ -505,6 +602,7 @@ struct Commands {
   ModelsCommand models{};
   VerifyFilesCommand verify_files{};
   RemoveCommand remove{};
+  ServeCommand serve{};
 };
 
 void add_commands(CLI::App& app, Commands& commands) {
@@ -531,6 +629,8 @@ void add_commands(CLI::App& app, Commands& commands) {
              commands.verify);
   add_bench(*app.add_subcommand("bench", "measures latency, throughput and memory"),
             commands.bench);
+  add_serve(*app.add_subcommand("serve", "answers OpenAI's, TEI's and Ollama's requests"),
+            commands.serve);
 }
 
 int run_command(const std::string& name, Commands& commands, std::vector<std::string> more_texts) {
@@ -550,6 +650,7 @@ int run_command(const std::string& name, Commands& commands, std::vector<std::st
   if (name == "pull") return run_pull(commands.pull);
   if (name == "models") return run_models(commands.models);
   if (name == "verify-files") return run_verify_files(commands.verify_files);
+  if (name == "serve") return run_serve(commands.serve);
   if (name == "remove") return run_remove(commands.remove);
   return run_doctor(commands.doctor);
 }

@@ -24,6 +24,26 @@ struct Chunk {
   bool operator==(const Chunk&) const = default;
 };
 
+// A token of a text, and where it stands: Engine::tokens().
+struct Token {
+  std::uint32_t id = 0;
+  std::string text{};    // of the text, where it stands; of an added token its name
+  bool special = false;  // put there by the template, or typed in the text
+  bool added = false;    // put there by the template
+  // In the text with its prompt; whole characters. Added tokens stand nowhere: 0 and 0.
+  std::uint64_t begin_byte = 0;
+  std::uint64_t end_byte = 0;
+
+  bool operator==(const Token&) const = default;
+};
+
+// Where a call's time went. Of a call that ran in several parts the sums.
+struct Durations {
+  std::chrono::microseconds tokenize{};   // on the calling thread
+  std::chrono::microseconds queue{};      // until its first text ran
+  std::chrono::microseconds inference{};  // from then to the last vector
+};
+
 // One vector per text, in the order given; row-major, one allocation.
 struct Embeddings {
   std::vector<float> values{};  // [rows, dimension]
@@ -37,6 +57,7 @@ struct Embeddings {
   // With BadText::Report: one error per text that has no vector, ascending by Error::text.
   // The values of such a row are zero.
   std::vector<Error> failures{};
+  Durations durations{};
 
   std::size_t rows() const noexcept { return tokens.size(); }
   std::span<const float> row(std::size_t index) const noexcept {

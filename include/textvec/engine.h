@@ -7,6 +7,7 @@
 //   use(vectors->row(0));  // 384 floats of length 1
 #pragma once
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <span>
@@ -53,11 +54,31 @@ class TEXTVEC_EXPORT Engine {
   std::future<Result<Embeddings>> submit(std::vector<std::string> texts,
                                          EmbedOptions options = {}) const;
 
+  // The same with a callback, which gets the result once: on the engine's own thread, or, where
+  // nothing had to run, on the calling one before submit() returns. It must not throw, and must not
+  // keep the engine's thread from its work.
+  using Done = std::function<void(Result<Embeddings>)>;
+  void submit(std::vector<std::string> texts, EmbedOptions options, Done done) const;
+
+  // Token ids instead of texts. They run as they stand: no special token and no prompt is added to
+  // them, and none is cut off, so that role, prompt, instruction and chunks do not go with them.
+  // Errors besides those of submit(): InvalidArgument (an id outside the vocabulary, named; no
+  // ids), InputTooLong.
+  void submit_tokens(std::vector<std::vector<std::uint32_t>> texts, EmbedOptions options,
+                     Done done) const;
+
   // The token ids the model would see, prompt, special tokens and truncation included; with
   // TooLong::Chunk those of the whole text, before it is split. Errors: as of embed(), but for
   // NonFinite.
   Result<std::vector<std::vector<std::uint32_t>>> tokenize(std::span<const std::string> texts,
                                                            const EmbedOptions& options = {}) const;
+
+  // The same for one text, each token with what it stands for; never truncated. Errors: as of
+  // embed(), but for NonFinite and InputTooLong.
+  Result<std::vector<Token>> tokens(std::string_view text, const EmbedOptions& options = {}) const;
+
+  // The text that ids stand for. Errors: InvalidArgument (an id that is not in the vocabulary).
+  Result<std::string> decode(std::span<const std::uint32_t> ids, bool skip_special_tokens) const;
 
   // What is true now: when a device is lost while serving, a later call shows Provider::Cpu and
   // why. What an earlier call referred to stays as it was, until the engine's end.

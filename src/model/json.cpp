@@ -17,13 +17,13 @@ namespace textvec::model {
 namespace {
 
 constexpr std::size_t kDepthMax = 32;
-// "[[],[],..." costs thirty times its length in memory: the number of values bounds that.
-constexpr std::size_t kValuesMax = std::size_t{1} << 22;
 
 // Receives the parser's events and builds the tree, one frame per open array or object. Boost's own
 // tree would have to be copied, and its numbers are off by a last digit; these are exact.
 class Builder {
  public:
+  explicit Builder(std::size_t values_max) : values_max_(values_max) {}
+
   using error_code = boost::system::error_code;
   using string_view = boost::json::string_view;
 
@@ -99,6 +99,7 @@ class Builder {
     return false;
   }
 
+  const std::size_t values_max_;
   std::vector<Frame> frames_{};
   std::string text_{};  // of the string, key or number being read
   std::size_t values_ = 0;
@@ -115,8 +116,8 @@ bool Builder::on_double(double estimate, string_view last, error_code& error) {
 }
 
 bool Builder::add(Json value, error_code& error) {
-  if (++values_ > kValuesMax) {
-    return refuse("more than " + std::to_string(kValuesMax) + " values", error);
+  if (++values_ > values_max_) {
+    return refuse("more than " + std::to_string(values_max_) + " values", error);
   }
   if (frames_.empty()) {
     root_ = std::move(value);
@@ -205,10 +206,10 @@ const Json* Json::find(std::string_view key) const noexcept {
   return &found->second;
 }
 
-Result<Json> parse_json(std::string_view text, std::string_view source) {
+Result<Json> parse_json(std::string_view text, std::string_view source, std::size_t values_max) {
   boost::json::parse_options options;
   options.max_depth = kDepthMax;
-  boost::json::basic_parser<Builder> parser(options);
+  boost::json::basic_parser<Builder> parser(options, values_max);
   boost::system::error_code error;
   const std::size_t consumed = parser.write_some(false, text.data(), text.size(), error);
   if (!error && consumed < text.size()) error = boost::json::error::extra_data;

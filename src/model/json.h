@@ -1,8 +1,9 @@
 // In: JSON text. Out: a small immutable tree, and typed look-ups whose errors name file and key.
-// The parser's limits: 32 levels deep, 4,194,304 values, strict UTF-8, no lone surrogates, no
-// comments, no NaN, no number beyond a double.
+// The parser's limits: 32 levels deep, 4,194,304 values or fewer, strict UTF-8, no lone surrogates,
+// no comments, no NaN, no number beyond a double.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -52,7 +53,10 @@ class Json {
 
 // `source` names the text in errors: "config.json", "line 7". Errors: BadModel with the reason and
 // the byte offset. Integers above 2^63 - 1 become Number.
-Result<Json> parse_json(std::string_view text, std::string_view source);
+// "[[],[],..." costs thirty times its length in memory: `values_max` bounds that.
+inline constexpr std::size_t kJsonValuesMax = std::size_t{1} << 22;
+Result<Json> parse_json(std::string_view text, std::string_view source,
+                        std::size_t values_max = kJsonValuesMax);
 
 // Reads and parses a whole file of at most `bytes_max`. Errors: NotFound, BadModel.
 Result<Json> read_json_file(const std::filesystem::path& file, std::size_t bytes_max = 64U << 20);

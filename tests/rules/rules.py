@@ -21,8 +21,9 @@ APPS_MAY_INCLUDE = re.compile(
 
 # The only files that may include a dependency's headers.
 OWNERS = [
-    (re.compile(r"boost/"), {"src/model/json.cpp"}),
-    (re.compile(r"openssl/"), {"src/model/hash.cpp"}),
+    (re.compile(r"boost/json/"), {"src/model/json.cpp"}),
+    (re.compile(r"boost/"), {"apps/server/http.cpp"}),
+    (re.compile(r"openssl/"), {"src/model/hash.cpp", "apps/server/keys.cpp"}),
     (re.compile(r"textvec_tokenizers\.h"), {"src/tokens/tokenizer.cpp"}),
     (re.compile(r"onnx/|google/"), {"src/graph/onnx_file.cpp", "src/graph/strangers_file.cpp"}),
     (re.compile(r"onnxruntime"), {"src/runtime/linear_operator.cpp", "src/runtime/ort_session.cpp",
@@ -34,7 +35,7 @@ OWNERS = [
 # Beside C++'s own headers, which have no dot and no slash.
 SYSTEM_HEADER = re.compile(
     r"[a-z_]+|(sys|mach|mach-o|arpa|netinet)/\w+\.h"
-    r"|(cpuid|dlfcn|errno|fcntl|poll|pthread|sched|signal|spawn|stddef|stdint|stdlib|unistd|xlocale)\.h")
+    r"|(cpuid|dlfcn|errno|fcntl|netdb|poll|pthread|sched|signal|spawn|stddef|stdint|stdlib|unistd|xlocale)\.h")
 
 MAY_CATCH = {"src/hub/download.cpp", "src/model/json.cpp", "src/graph/onnx_file.cpp",
              "src/runtime/linear_operator.cpp",

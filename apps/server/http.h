@@ -1,0 +1,27 @@
+// In: a listening socket, a service. Out: connections, read and answered until a signal ends them.
+// The only part of the server that knows Boost.Asio and Boost.Beast.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+
+#include "server/keys.h"
+#include "server/listen.h"
+#include "server/options.h"
+#include "server/service.h"
+
+namespace textvec::server {
+
+// How serving ended.
+struct Drained {
+  bool all = true;   // every request that had arrived got its own reply
+  bool idle = true;  // no batch runs any more; else only the end of the process ends it
+};
+
+// Serves until `stop`, then drains: /readyz says 503, no connection is accepted any more, and every
+// reply closes its connection; after Limits::drain_max what still runs is given up, and answered
+// with 503. `threads` read and write. Errors: Internal (the system gives no thread).
+Result<Drained> serve_http(Listener listener, Service& service, const ServeOptions& options,
+                           const Keys& keys, unsigned threads, const std::stop_token& stop);
+
+}  // namespace textvec::server

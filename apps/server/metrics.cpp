@@ -1,0 +1,124 @@
+// In: what was answered. Out: Prometheus's text format. See metrics.h.
+#include "server/metrics.h"
+
+#include <charconv>
+
+namespace textvec::server {
+namespace {
+
+std::string number(double value) {
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+  return {text.data(), end};
+}
+
+void begin(std::string& out, std::string_view name, std::string_view type, std::string_view help) {
+  out.append("# HELP ").append(name).append(" ").append(help).append("\n# TYPE ");
+  out.append(name).append(" ").append(type).append("\n");
+}
+
+void line(std::string& out, std::string_view name, std::string_view labels, std::uint64_t value) {
+  out.append(name).append(labels).append(" ").append(std::to_string(value)).append("\n");
+}
+
+void only(std::string& out, std::string_view name, std::string_view type, std::string_view help,
+          std::uint64_t value) {
+  begin(out, name, type, help);
+  line(out, name, "", value);
+}
+
+std::string label(std::string_view name, std::string_view value) {
+  return "{" + std::string(name) + "=\"" + std::string(value) + "\"}";
+}
+
+}  // namespace
+
+void Histogram::add(double value, std::uint64_t times) {
+  std::size_t bucket = 0;
+  for (double bound = first_; bucket < kBuckets && value > bound; bound *= step_) ++bucket;
+  counts_[bucket] += times;
+  count_ += times;
+  sum_ += value * static_cast<double>(times);
+}
+
+void Histogram::append_to(std::string& out, std::string_view name) const {
+  std::uint64_t sum = 0;
+  double bound = first_;
+  const std::string bucket = std::string(name) + "_bucket";
+  for (std::size_t i = 0; i < kBuckets; ++i, bound *= step_) {
+    sum += counts_[i];
+    line(out, bucket, label("le", number(bound)), sum);
+  }
+  line(out, bucket, label("le", "+Inf"), count_);
+  out.append(name).append("_sum ").append(number(sum_)).append("\n");
+  line(out, std::string(name) + "_count", "", count_);
+}
+
+void Metrics::asked(bool single, std::size_t texts) {
+  const std::lock_guard lock(mutex_);
+  ++asked_[single ? 1 : 0];
+  texts_asked_ += texts;
+}
+
+void Metrics::answered(bool single, const Embeddings& embeddings, Seconds total) {
+  const std::lock_guard lock(mutex_);
+  ++answered_[single ? 1 : 0];
+  texts_answered_ += embeddings.rows();
+  total_.add(total.count());
+  tokenize_.add(Seconds(embeddings.durations.tokenize).count());
+  queue_.add(Seconds(embeddings.durations.queue).count());
+  inference_.add(Seconds(embeddings.durations.inference).count());
+  for (const std::uint32_t tokens : embeddings.tokens) {
+    tokens_ += tokens;
+    lengths_.add(tokens);
+  }
+}
+
+void Metrics::failed(std::string_view failure) {
+  const std::lock_guard lock(mutex_);
+  ++failures_[std::string(failure)];
+}
+
+void Metrics::replied(unsigned status) {
+  const std::lock_guard lock(mutex_);
+  ++replies_[status];
+}
+
+std::string Metrics::text(const Gauges& gauges) const {
+  const std::lock_guard lock(mutex_);
+  std::string out;
+  begin(out, "te_request_count", "counter", "inference requests");
+  line(out, "te_request_count", label("method", "single"), asked_[1]);
+  line(out, "te_request_count", label("method", "batch"), asked_[0]);
+  begin(out, "te_request_success", "counter", "inference requests that were answered");
+  line(out, "te_request_success", label("method", "single"), answered_[1]);
+  line(out, "te_request_success", label("method", "batch"), answered_[0]);
+  begin(out, "te_request_failure", "counter", "inference requests that were not");
+  for (const auto& [failure, count] : failures_) {
+    line(out, "te_request_failure", label("err", failure), count);
+  }
+  only(out, "te_embed_count", "counter", "texts that were asked for", texts_asked_);
+  only(out, "te_embed_success", "counter", "texts that were answered", texts_answered_);
+  only(out, "te_queue_size", "gauge", "texts that wait or run", gauges.texts);
+  begin(out, "te_request_duration", "histogram", "seconds of a request in all");
+  total_.append_to(out, "te_request_duration");
+  begin(out, "te_request_tokenization_duration", "histogram", "seconds of its tokenising");
+  tokenize_.append_to(out, "te_request_tokenization_duration");
+  begin(out, "te_request_queue_duration", "histogram", "seconds until its first text ran");
+  queue_.append_to(out, "te_request_queue_duration");
+  begin(out, "te_request_inference_duration", "histogram", "seconds from then to its last vector");
+  inference_.append_to(out, "te_request_inference_duration");
+  begin(out, "te_request_input_length", "histogram", "tokens of a text");
+  lengths_.append_to(out, "te_request_input_length");
+  only(out, "textvec_tokens_total", "counter", "tokens that ran, without padding", tokens_);
+  only(out, "textvec_requests_in_flight", "gauge", "requests being answered", gauges.requests);
+  only(out, "textvec_bytes_in_flight", "gauge", "bytes of their bodies and replies", gauges.bytes);
+  only(out, "textvec_connections", "gauge", "open connections", gauges.connections);
+  begin(out, "textvec_replies_total", "counter", "replies by status");
+  for (const auto& [status, count] : replies_) {
+    line(out, "textvec_replies_total", label("status", std::to_string(status)), count);
+  }
+  return out;
+}
+
+}  // namespace textvec::server

@@ -1,0 +1,106 @@
+// In: requests whose head was taken and whose body has come. Out: replies. Knows routes and
+// engines, and nothing of sockets: http.h does.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "server/admission.h"
+#include "server/dialects.h"
+#include "server/metrics.h"
+#include "server/options.h"
+#include "server/pool.h"
+#include "server/reply.h"
+#include "server/status.h"
+#include "textvec/engine.h"
+
+namespace textvec::server {
+
+enum class Action : std::uint8_t {
+  // Answered at once.
+  Live,
+  Ready,
+  MetricsText,
+  Info,
+  Models,
+  OpenApi,
+  Page,    // a file of the page for browsers
+  NoHead,  // a route of TEI for models with another head
+  // Answered by the pool and the engine.
+  EmbedOpenAi,
+  EmbedTei,
+  Similarity,
+  EmbedOllama,
+  Tokenize,
+  Decode,
+};
+
+struct Route {
+  std::string_view method;  // "GET" or "POST"; GET routes answer HEAD too
+  std::string_view path;
+  Action action;
+  bool is_open = false;  // without a key too
+};
+
+class Service {
+ public:
+  // `engine` must outlive the service. `threads` parse, tokenise and write replies. Without the
+  // page GET / says whether the server is ready, as TEI's does.
+  Service(const Engine& engine, Served served, const Limits& limits, unsigned threads,
+          bool has_page = true);
+
+  // The route, or nullptr; then `allowed` lists the methods that the path takes, if any. Paths are
+  // compared as they are: nothing is decoded, and "//v1" is not "/v1".
+  const Route* find(std::string_view method, std::string_view path, std::string& allowed) const;
+  // Whether the route needs answer() below.
+  static bool needs_pool(const Route& route) noexcept;
+  // `if_none_match`: the request's field of this name; empty: it has none.
+  Reply answer_now(const Route& route, std::size_t connections,
+                   std::string_view if_none_match = {});
+  // `respond` is called once, on any thread, whatever happens.
+  void answer(const Route& route, Request request, std::shared_ptr<Admission::Place> place,
+              Respond respond);
+
+  // Whether all that answer() was given is over, engine and all, within `limit`. REQUIRES before
+  // the service may go: true.
+  bool wait_until_idle(std::chrono::milliseconds limit);
+  // From now on /readyz says no.
+  void drain() noexcept { draining_ = true; }
+  Admission& admission() noexcept { return admission_; }
+  Metrics& metrics() noexcept { return metrics_; }
+
+ private:
+  struct Ask;
+  using Asked = std::shared_ptr<Ask>;
+
+  void run(const Asked& ask);
+  void embed(const Asked& ask);
+  void embedded(const Asked& ask, Result<Embeddings>& embeddings);
+  Reply embed_reply(const Ask& ask, const Embeddings& embeddings) const;
+  void tokenize(const Asked& ask);
+  void decode(const Asked& ask);
+  void fail(const Asked& ask, const Problem& problem);
+  Reply ready_reply(bool asks_for_drain) const;
+
+  const Engine& engine_;
+  const Served served_;
+  const Limits limits_;
+  const bool has_page_;
+  Admission admission_;
+  Metrics metrics_{};
+  std::atomic<bool> draining_{false};
+  std::mutex idle_mutex_{};
+  std::condition_variable idle_{};
+  std::size_t asks_ = 0;
+  Pool pool_;  // last: it stops before what it uses is gone
+};
+
+// The OpenAPI document, as it is served.
+std::string_view openapi_document() noexcept;
+
+}  // namespace textvec::server
