@@ -15,7 +15,7 @@ import models  # noqa: F401  (it knows where tests/parity/ is)
 import parity
 
 MANUAL_PAGES = "manpages-dev"  # a Debian package; its pages in English
-PARAGRAPH_CHARACTERS = (200, 4000)
+PASSAGE_CHARACTERS = (200, 2000)
 MIXED_TOKENS = (5, 500)
 
 
@@ -66,6 +66,16 @@ def paragraphs(page):
         yield " ".join(" ".join(words).split())
 
 
+def passages(some, random_length):
+    """Paragraphs that follow one another, joined to a length that chance chooses."""
+    joined, wanted = "", random_length.randint(*PASSAGE_CHARACTERS)
+    for paragraph in some:
+        joined = f"{joined} {paragraph}".strip()
+        if len(joined) >= wanted:
+            yield joined
+            joined, wanted = "", random_length.randint(*PASSAGE_CHARACTERS)
+
+
 def fetch_manual_pages(folder):
     """Unpacked, because images of containers install packages without their manual pages."""
     with tempfile.TemporaryDirectory() as down:
@@ -73,19 +83,20 @@ def fetch_manual_pages(folder):
         subprocess.run(get, cwd=down, check=True, capture_output=True, timeout=600)
         package = next(pathlib.Path(down).glob("*.deb"))
         unfinished = models.fresh_beside(folder)
+        unfinished.mkdir(parents=True)
         subprocess.run(["dpkg-deb", "-x", package, unfinished], check=True, timeout=600)
         unfinished.rename(folder)
 
 
-def manual_paragraphs(folder):
+def manual_passages(folder):
     if not folder.exists():
         fetch_manual_pages(folder)
-    shortest, longest = PARAGRAPH_CHARACTERS
+    random_length = random.Random(0)
     found = []
     for path in sorted(folder.rglob("*.gz")):
         if re.fullmatch(r"man[2-8]", path.parent.name):
             page = gzip.decompress(path.read_bytes()).decode(errors="replace")
-            found += [text for text in paragraphs(page) if shortest <= len(text) <= longest]
+            found += passages(paragraphs(page), random_length)
     return list(dict.fromkeys(found))
 
 
