@@ -243,6 +243,7 @@ class LlamaCpp:
             n_threads=threads,
             n_threads_batch=threads,
             flash_attn=settings["flash_attention"],
+            pooling_type=files["llama_pooling"],
             verbose=False,
         )
 
