@@ -270,10 +270,10 @@ class TextEmbeddingsInference:
 
     def call_settings(self, count):
         if count == 1:
-            return [{"texts": 1, "clients": 1}]
+            return [{"request": 1, "clients": 1}]
         return [
-            {"texts": texts, "clients": clients}
-            for texts in self.REQUEST_TEXTS
+            {"request": request, "clients": clients}
+            for request in self.REQUEST_TEXTS
             for clients in self.CLIENTS
         ]
 
@@ -314,10 +314,10 @@ class TextEmbeddingsInference:
         with urllib.request.urlopen(request, timeout=600) as answer:
             return json.load(answer)
 
-    def embed(self, texts, clients, **settings):
+    def embed(self, texts, request, clients):
         import concurrent.futures
 
-        parts = batches(len(texts), settings["texts"])
+        parts = batches(len(texts), request)
         bodies = ({"inputs": [texts[i] for i in part], "truncate": True} for part in parts)
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:
             answers = list(pool.map(lambda body: self.ask("/embed", body), bodies))

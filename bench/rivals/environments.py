@@ -26,6 +26,8 @@ def checked(command, seconds, log, **more):
             done = subprocess.run(
                 list(map(str, command)), stdout=words, stderr=words, timeout=seconds, **more
             )
+        except OSError as error:
+            raise Unavailable(f"{command[0]}: {error.strerror}") from None
         except subprocess.TimeoutExpired:
             raise Unavailable(f"{pathlib.Path(command[0]).name} took over {seconds} s") from None
     if done.returncode != 0:

@@ -15,8 +15,7 @@ STYLES = {"f32": "-", "int8": "--"}
 
 
 def shape(work):
-    texts, _, tokens = work.partition("x")
-    return (int(texts), int(tokens)) if tokens else None
+    return None if work == "mixed" else tuple(map(int, work.split("x")))
 
 
 def lines(model, choose, value):

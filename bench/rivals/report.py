@@ -145,7 +145,7 @@ def machine_line(machine):
 def works_line(model):
     parts = []
     for work, tokens in model["texts"].items():
-        if "x" not in work:
+        if work == "mixed":
             parts.append(
                 f"{work}: {len(tokens)} texts of {min(tokens)} to {max(tokens)} tokens, "
                 f"{statistics.mean(tokens):.0f} on average"

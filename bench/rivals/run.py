@@ -316,7 +316,7 @@ def works_of(model, options):
 # --- All rivals, round about
 
 
-def stopped_in_turn(names, round_index):
+def turned(names, round_index):
     """Another one begins each round, so that nobody always follows the same one."""
     shift = round_index % len(names)
     return names[shift:] + names[:shift]
@@ -342,7 +342,7 @@ def measure_model(model, options, results):
             say(f"{model}: {name} is out: {reason}")
             failed[name] = str(reason)
     for index in range(options.rounds):
-        for name in stopped_in_turn(list(prepared_rivals), index):
+        for name in turned(list(prepared_rivals), index):
             path = results / "rounds" / f"{index}-{model}-{name.replace(' ', '-')}.json"
             if path.exists() or name in failed:
                 continue
@@ -418,7 +418,7 @@ def collect(model, options, results, written, failed):
     return record
 
 
-def check_same_build(results, worker, fresh):
+def check_same_build(results, worker):
     """Rounds of two builds must not be mixed."""
     digest = hashlib.sha256(worker.read_bytes()).hexdigest()
     note = results / "textvec.sha256"
@@ -448,6 +448,18 @@ def write_results(result, options, results):
         for name in images:
             shutil.copy(results / "performance" / name, ROOT / "docs/performance" / name)
     print(page)
+
+
+def command_line(arguments):
+    """As anybody would repeat it: without this machine's folders."""
+    words, before = [], ""
+    for word in arguments:
+        if before in ("--work", "--worker", "--tei"):
+            word = "FOLDER" if before == "--work" else "FILE"
+        if word not in ("--fresh", "--docs"):
+            words.append(f'"{word}"' if " " in word else word)
+        before = word
+    return " ".join(["python bench/rivals/run.py", *words])
 
 
 def parse_arguments():
@@ -484,16 +496,13 @@ def main():
         options.worker = worker_program(options)
     except Unavailable as reason:
         sys.exit(f"rivals: textvec does not build: {reason}")
-    check_same_build(results, options.worker, options.fresh)
+    check_same_build(results, options.worker)
     path = results / "machine.json"
     if not path.exists():
         say("measuring the machine")
         write_json(path, describe_machine(options, processors, options.worker))
-    arguments = [word for word in sys.argv[1:] if word not in ("--fresh", "--docs")]
-    shown = " ".join("FOLDER" if before == "--work" else word
-                     for before, word in zip(["", *arguments], arguments))  # fmt: skip
     result = {
-        "command": f"python bench/rivals/run.py {shown}",
+        "command": command_line(sys.argv[1:]),
         "machine": read_json(path),
         "models": {},
     }
