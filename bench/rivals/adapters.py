@@ -131,7 +131,7 @@ class OpenVino(InBatches):
         self.pooled = {}
         for index, (ids, mask) in enumerate(inputs):
             given = {"input_ids": ids, "attention_mask": mask}
-            self.queue.start_async(given, (index, mask), share_inputs=True)
+            self.queue.start_async(given, (index, mask))
         self.queue.wait_all()
         return [self.pooled[index] for index in range(len(self.pooled))]
 
@@ -218,6 +218,19 @@ class SentenceTransformers:
         return {module.__name__: module.__version__ for module in named}
 
 
+def as_the_model_wants(tokenize, files):
+    """Ends with the model's final token and has its limit, which llama.cpp's files do not always say."""
+    final = files["final_token"]
+
+    def tokens_of(*arguments, **more):
+        ids = tokenize(*arguments, **more)
+        if ids[-1:] != [final]:
+            ids = [*ids, final]
+        return ids if len(ids) <= files["tokens_max"] else [*ids[: files["tokens_max"] - 1], final]
+
+    return tokens_of
+
+
 class LlamaCpp:
     name = "llama.cpp"
     load_settings = tuple(
@@ -233,7 +246,6 @@ class LlamaCpp:
         import llama_cpp
 
         precision = "q8_0" if files["precision"] == "int8" else "f32"
-        self.tokens_max = files["tokens_max"]
         self.model = llama_cpp.Llama(
             files[f"gguf_{precision}"],
             embedding=True,
@@ -246,6 +258,8 @@ class LlamaCpp:
             pooling_type=files["llama_pooling"],
             verbose=False,
         )
+        tokenizer = self.model.tokenizer_
+        tokenizer.tokenize = as_the_model_wants(tokenizer.tokenize, files)
 
     def embed(self, texts, batch):
         vectors = []

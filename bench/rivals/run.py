@@ -29,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import adapters  # noqa: E402
 import environments  # noqa: E402
 import machine  # noqa: E402
 import models  # noqa: E402
@@ -38,6 +39,7 @@ import report  # noqa: E402
 import texts  # noqa: E402
 from environments import Unavailable  # noqa: E402
 
+ALL = 1 << 20  # a batch size: all texts at once, however many there are
 JOB_SECONDS_MAX = 3600
 PREPARE_SECONDS_MAX = 3600
 GUARDED = ("8x32", "mixed")  # whose vectors are compared
@@ -223,6 +225,7 @@ def run_job(name, model, python, load, works, options):
     work = pathlib.Path(options.work)
     files = prepare.files_of(model, work) | {"precision": precision, "tei": options.tei}
     files["dimension"] = models.config_of(files["model"])["hidden_size"]
+    files["final_token"] = models.tokenizer_of(pathlib.Path(files["model"])).encode("a").ids[-1]
     files["llama_pooling"] = POOLING_OF_LLAMA[files["pooling"]]
     if adapter == "textvec":
         command = [options.worker, files["model"], precision, options.threads]
@@ -254,13 +257,23 @@ def run_job(name, model, python, load, works, options):
     return json.loads(done.stdout.decode().strip().splitlines()[-1])
 
 
+def usual_settings(adapter):
+    """For a quick look: nothing is tried. All texts of one length at once, others one by one."""
+    found = {}
+    for kind, count in {"one": 1, "batch": ALL, "mixed": 1}.items():
+        call = adapter.call_settings(count)[-1]
+        found[kind] = {"load": adapter.load_settings[0], "call": call, "tried": 1}
+    return found
+
+
 def find_settings(name, model, python, written, options):
     """{kind: {"load", "call", "tried"}}: the fastest of all that the rival takes."""
     adapter = RIVALS[name][0]
     if adapter == "textvec":  # it decides itself
         return {kind: {"load": {}, "call": {}, "tried": 1} for kind in ("one", "batch", "mixed")}
-    import adapters
-
+    tried = adapters.ADAPTERS[adapter]()
+    if options.quick:
+        return usual_settings(tried)
     trial = MODELS[model]["trial"]
     names = {"one": trial["one"], "batch": trial["batch"], "mixed": "trial-mixed"}
     works = [
@@ -268,7 +281,7 @@ def find_settings(name, model, python, written, options):
         for kind, of in names.items()
     ]
     best = {}
-    for load in adapters.ADAPTERS[adapter]().load_settings:
+    for load in tried.load_settings:
         answer = run_job(name, model, python, load, works, options)
         for one in answer["workloads"]:
             kept = best.setdefault(one["name"], {"seconds": float("inf"), "tried": 0})
@@ -278,7 +291,7 @@ def find_settings(name, model, python, written, options):
                 kept |= {"seconds": seconds, "load": load, "call": one["call"]}
     count = int(trial["batch"].split("x")[0])
     if best["batch"]["call"].get("batch") == count:
-        best["batch"]["call"]["batch"] = 1 << 20  # all at once, however many there are
+        best["batch"]["call"]["batch"] = ALL
     return best
 
 
@@ -380,7 +393,7 @@ def smallest_cosines(results, model, name):
 def in_words(settings):
     def words(one):
         chosen = one["load"] | one["call"]
-        shown = {k: "all" if v == 1 << 20 else v for k, v in chosen.items()}
+        shown = {k: "all" if v == ALL else v for k, v in chosen.items()}
         return " ".join(f"{key}={value}" for key, value in shown.items()) or "its own"
 
     kinds = {kind: words(one) for kind, one in settings.items()}
@@ -473,7 +486,7 @@ def parse_arguments():
         "--only", nargs="+", default=list(RIVALS), choices=list(RIVALS), metavar="NAME",
         help="some of: " + "; ".join(RIVALS),
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="one round of a few works")
+    parser.add_argument("--quick", action="store_true", help="one round of a few works, with no setting tried")
     parser.add_argument("--fresh", action="store_true", help="forget rounds and settings")
     parser.add_argument("--worker", metavar="FILE", help="(build/release/textvec_worker)")
     parser.add_argument("--tei", metavar="FILE", help="text-embeddings-inference's binary")

@@ -197,6 +197,16 @@ def test_a_server_that_ends_is_an_error():
         adapter.load({"tei": "false", "model": "model"}, {}, 2)
 
 
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [([1, 9], [1, 9]), ([1, 2], [1, 2, 9]), ([1, 2, 3, 4, 9], [1, 2, 3, 9]), ([], [9]),
+     ([1, 2, 3, 9], [1, 2, 3, 9]), ([1, 2, 3, 4], [1, 2, 3, 9])],
+)  # fmt: skip
+def test_llama_gets_the_final_token_and_the_limit(given, taken):
+    tokens = adapters.as_the_model_wants(lambda text: given, {"final_token": 9, "tokens_max": 4})
+    assert tokens(b"text") == taken
+
+
 # --- The worker
 
 
@@ -295,8 +305,17 @@ def test_rounds_of_two_builds_are_not_mixed(tmp_path):
         run.check_same_build(tmp_path / "results", program)
 
 
+def test_quick_settings_try_nothing():
+    found = run.usual_settings(adapters.OpenVino())
+    assert found["batch"]["call"] == {"batch": run.ALL, "sort": False}
+    assert found["mixed"]["call"] == {"batch": 1, "sort": False}
+    assert found["one"]["load"] == {"hint": "LATENCY"}
+    for name, make in adapters.ADAPTERS.items():
+        assert set(run.usual_settings(make())) == {"one", "batch", "mixed"}, name
+
+
 def test_settings_in_words():
-    one = {"load": {"hint": "LATENCY"}, "call": {"batch": 1 << 20}}
+    one = {"load": {"hint": "LATENCY"}, "call": {"batch": run.ALL}}
     assert run.in_words({"one": one, "mixed": one}) == {"all": "hint=LATENCY batch=all"}
     other = {"load": {}, "call": {}}
     assert run.in_words({"one": one, "mixed": other})["mixed"] == "its own"
