@@ -161,7 +161,7 @@ class FastEmbed:
         from fastembed.common.model_description import ModelSource, PoolingType
 
         pooling = PoolingType.LAST_TOKEN if files["pooling"] == "last" else PoolingType.MEAN
-        folder = pathlib.Path(files["fastembed"])
+        folder = pathlib.Path(files["fastembed"]).parent
         TextEmbedding.add_custom_model(
             model="local/model",
             pooling=pooling,

@@ -5,7 +5,6 @@ usage: prepare.py FORM MODEL WORK with FORM model, onnx, onnx_int8 or fastembed
 """
 
 import json
-import os
 import pathlib
 import shutil
 import sys
@@ -36,7 +35,7 @@ def files_of(name, work):
         "model": str(model),
         "onnx": str(folder / "plain" / "model.onnx"),
         "onnx_int8": str(folder / "plain-int8" / "model.onnx"),
-        "fastembed": str(folder / "fastembed"),
+        "fastembed": str(folder / "plain" / "tokenizer_config.json"),
         "openvino_int8": str(folder / "openvino-int8" / "model.xml"),
         "gguf_f32": str(folder / "f32.gguf"),
         "gguf_q8_0": str(folder / "q8_0.gguf"),
@@ -62,19 +61,14 @@ def quantise(plain, path):
     unfinished.rename(path.parent)
 
 
-def for_fastembed(model, plain, folder, tokens_max):
-    """One folder with the graph and the tokenizer, which says where to cut a text."""
-    unfinished = models.fresh_beside(folder)
-    unfinished.mkdir(parents=True)
-    for file in plain.parent.iterdir():
-        os.link(file, unfinished / file.name)  # links to other folders are refused by the runtime
+def for_fastembed(model, folder, tokens_max):
+    """Beside the graph the tokenizer, which says where to cut a text. No links: onnx refuses them."""
     for name in ("config.json", "tokenizer.json", "special_tokens_map.json"):
         if (model / name).exists():
-            shutil.copy(model / name, unfinished / name)
+            shutil.copy(model / name, folder / name)
     config = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
     config["model_max_length"] = tokens_max
-    (unfinished / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    unfinished.rename(folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def main():
@@ -88,7 +82,7 @@ def main():
     elif form == "onnx_int8":
         quantise(plain, pathlib.Path(files["onnx_int8"]))
     elif form == "fastembed":
-        for_fastembed(model, plain, pathlib.Path(files["fastembed"]), files["tokens_max"])
+        for_fastembed(model, plain.parent, files["tokens_max"])
     else:
         sys.exit(f"prepare.py: does not know {form}")
 
