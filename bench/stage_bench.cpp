@@ -38,8 +38,11 @@ std::vector<float> random_floats(std::size_t count) {
   return values;
 }
 
+// `count` of each turn, after the last one. Threads are added up, which a count that does not vary
+// with the turns would be twice.
 void rate(benchmark::State& state, const char* name, double count) {
-  state.counters[name] = benchmark::Counter(count, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters[name] = benchmark::Counter(count * static_cast<double>(state.iterations()),
+                                            benchmark::Counter::kIsRate);
 }
 
 // A text of so many words that no two texts share: a tokenizer may remember what it has seen.
@@ -138,7 +141,6 @@ void linear(benchmark::State& state, kernels::WeightType type) {
     kernels::linear(arguments, scratch, in_turn);
     benchmark::ClobberMemory();
   }
-  // Threads are added up.
   rate(state, "operations/s", 2.0 * static_cast<double>(rows * in * out));
 }
 

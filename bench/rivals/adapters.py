@@ -139,7 +139,7 @@ class OpenVino(InBatches):
         import nncf
         import openvino
 
-        return {"openvino": openvino.__version__, "nncf": nncf.__version__}
+        return {"openvino": openvino.__version__.split("-")[0], "nncf": nncf.__version__}
 
 
 class FastEmbed:

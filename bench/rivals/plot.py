@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 import matplotlib
+import matplotlib.ticker
 import report
 
 matplotlib.use("Agg")
@@ -34,6 +35,7 @@ def lines(model, choose, value):
 
 def draw(model, found, labels, path):
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    axes.set_prop_cycle(color=plt.colormaps["tab20"].colors)
     for name, points in found.items():
         rival = model["rivals"][name]
         width = 2.5 if name in report.OURS else 1.2
@@ -41,6 +43,11 @@ def draw(model, found, labels, path):
         style = STYLES[rival.get("precision", "f32")]
         axes.plot(xs, ys, style, marker="o", linewidth=width, markersize=4, label=name)
     axes.set(title=model["title"], xlabel=labels[0], ylabel=labels[1], xscale="log", yscale="log")
+    ticks = sorted({x for points in found.values() for x, _ in points})
+    axes.set_xticks(ticks, list(map(str, ticks)))
+    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize=8, ncols=2)
     figure.savefig(path, dpi=100)
