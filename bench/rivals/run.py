@@ -3,7 +3,7 @@
 """Measures textvec and its rivals: same models, same texts, same cores, in turn.
 
 Sets up each rival in an environment of its own in WORK, makes the forms of the models that they
-read (30 GB in all with Qwen3), tries each rival's settings and keeps the best, then measures rounds:
+read (15 GB in all with Qwen3), tries each rival's settings and keeps the best, then measures rounds:
 in each round every rival once, a process each, one at a time, warm. Whoever cannot be installed or
 fails is a line of the report. A run that was stopped goes on where it was: the same command again.
 
@@ -478,8 +478,8 @@ def command_line(arguments):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", required=True, metavar="FOLDER", help="made when it is missing")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2, help="of each work in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1, help="of each work in a round")
     parser.add_argument("--threads", type=int, default=machine.THREADS)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument(

@@ -18,7 +18,7 @@
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr double kWarmEnoughSeconds = 20;  // as worker.py
+constexpr double kWarmEnoughSeconds = 5;  // as worker.py
 
 struct Work {
   std::string name{};

@@ -13,7 +13,7 @@ import time
 import adapters
 import numpy as np
 
-WARM_ENOUGH_SECONDS = 20  # a second run of what takes so long tells nothing new
+WARM_ENOUGH_SECONDS = 5  # the works before it have warmed the process; see docs/performance.md
 
 
 def memory_mib(process="self"):
