@@ -76,6 +76,13 @@ def llama_source(work, python):
     return folder
 
 
+def converter_environment(work):
+    """llama.cpp's converter runs in this program's Python, with what that lacks added to its path."""
+    python = pathlib.Path(environment("convert", work))
+    packages = next(python.parents[1].glob("lib/python*/site-packages"))
+    return os.environ | {"PYTHONPATH": str(packages)}
+
+
 def llama(work):
     """Built here, so that it knows this processor (-march=native is its default)."""
 

@@ -130,7 +130,8 @@ def make_form(form, model, work, python):
         unfinished = path.with_name("unfinished-" + path.name)
         unfinished.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, convert, files["model"], "--outfile", unfinished]
-        environments.checked([*command, "--outtype", kind], PREPARE_SECONDS_MAX, log)
+        more = environments.converter_environment(work)
+        environments.checked([*command, "--outtype", kind], PREPARE_SECONDS_MAX, log, env=more)
         unfinished.rename(path)
     elif form == "openvino_int8":
         unfinished = models.fresh_beside(path.parent)
