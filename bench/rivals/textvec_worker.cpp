@@ -92,7 +92,9 @@ std::string measure(const textvec::Engine& engine, const Work& work) {
     times += (times.empty() ? "" : ", ") + std::to_string(taken);
     if (work.vectors_file != "-") write_npy(work.vectors_file, vectors);
   }
-  const auto mib = [](std::uint64_t bytes) { return std::to_string(bytes / 1048576.0); };
+  const auto mib = [](std::uint64_t bytes) {
+    return std::to_string(static_cast<double>(bytes) / 1048576);
+  };
   return "{\"name\": \"" + work.name + "\", \"call\": {}, \"seconds\": [" + times +
          "], \"memory_mib\": " + mib(textvec::runtime::resident_memory_bytes()) +
          ", \"peak_memory_mib\": " + mib(textvec::runtime::peak_memory_bytes()) + "}";
