@@ -89,7 +89,7 @@ def bandwidth(threads=THREADS):
 
 
 def products_of(threads):
-    """name -> a function that multiplies two float32 matrices; each library with all its threads."""
+    """name -> a function that multiplies two float32 matrices with so many threads."""
     import numpy as np
     import onnxruntime
     import torch

@@ -1,10 +1,10 @@
-# In: a model in the form that a rival reads, texts. Out: unit vectors. One class for each rival, run
-# with the Python of the rival's own environment.
+# In: a model in the form that a rival reads, texts. Out: unit vectors. One class for each rival,
+# run with the Python of the rival's own environment.
 """A rival: load(files, settings, threads) once, embed(texts, **settings) often.
 
 Each does what its own documentation tells a user to do. What a user may choose is a setting:
-`load_settings` need a fresh process, `call_settings` do not; run.py tries all and keeps the best for
-each kind of work.
+`load_settings` need a fresh process, `call_settings` do not; run.py tries all and keeps the best
+for each kind of work.
 """
 
 import json
@@ -42,7 +42,8 @@ class Tokens:
     def __init__(self, folder, tokens_max):
         import tokenizers
 
-        self.tokenizer = tokenizers.Tokenizer.from_file(str(pathlib.Path(folder) / "tokenizer.json"))
+        path = pathlib.Path(folder) / "tokenizer.json"
+        self.tokenizer = tokenizers.Tokenizer.from_file(str(path))
         self.tokenizer.enable_truncation(tokens_max)
         self.tokenizer.enable_padding()
 
@@ -70,7 +71,9 @@ class InBatches:
         self.load_graph(files, settings, threads)
 
     def embed(self, texts, batch, sort):
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i])) if sort else range(len(texts))
+        order = list(range(len(texts)))
+        if sort:
+            order.sort(key=lambda i: len(texts[i]))
         parts = [[order[i] for i in part] for part in batches(len(texts), batch)]
         inputs = (self.tokens([texts[i] for i in part]) for part in parts)
         vectors = [None] * len(texts)
@@ -219,7 +222,7 @@ class SentenceTransformers:
 
 
 def as_the_model_wants(tokenize, files):
-    """Ends with the model's final token and has its limit, which llama.cpp's files do not always say."""
+    """With the model's final token and its limit, which llama.cpp's files do not always say."""
     final = files["final_token"]
 
     def tokens_of(*arguments, **more):

@@ -1,4 +1,4 @@
-# In: a requirements file. Out: a virtual environment with those packages, from the package registry.
+# In: a requirements file. Out: a virtual environment with those packages, from the registry.
 """Each rival lives in a virtual environment of its own, made once below the work folder."""
 
 import hashlib
@@ -41,7 +41,7 @@ def last_words(log, characters=300):
 
 
 def environment(name, work, more=lambda python, log: None):
-    """The Python of an environment with requirements/NAME.txt; `more` installs what is beside it."""
+    """The Python of an environment with requirements/NAME.txt; `more` installs what is beside."""
     requirements = HERE / "requirements" / f"{name}.txt"
     folder = work / "environments" / name
     key = hashlib.sha256(requirements.read_bytes()).hexdigest()
@@ -77,7 +77,7 @@ def llama_source(work, python):
 
 
 def converter_environment(work):
-    """llama.cpp's converter runs in this program's Python, with what that lacks added to its path."""
+    """For llama.cpp's converter: this program's Python, with what that lacks on its path."""
     python = pathlib.Path(environment("convert", work))
     packages = next(python.parents[1].glob("lib/python*/site-packages"))
     return os.environ | {"PYTHONPATH": str(packages)}

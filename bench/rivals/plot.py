@@ -75,7 +75,8 @@ def main():
         draw(model, one, ("tokens of one text", "ms"), folder / f"{key}-latency.png")
         many = lines(model, lambda texts, tokens: texts if tokens == 32 else 0,
                      lambda size, s: size[0] / s)  # fmt: skip
-        draw(model, many, ("texts of 32 tokens in one call", "texts/s"), folder / f"{key}-batch.png")
+        labels = ("texts of 32 tokens in one call", "texts/s")
+        draw(model, many, labels, folder / f"{key}-batch.png")
         draw_memory(model, folder / f"{key}-memory.png")
 
 

@@ -44,7 +44,7 @@ def files_of(name, work):
 
 
 def quantise(plain, path):
-    """ONNX Runtime's own dynamic int8. Seven bits where products of eight saturate, as it advises."""
+    """ONNX Runtime's dynamic int8. Seven bits where products of eight saturate, as it advises."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     unfinished = models.fresh_beside(path.parent)
@@ -62,7 +62,7 @@ def quantise(plain, path):
 
 
 def for_fastembed(model, folder, tokens_max):
-    """Beside the graph the tokenizer, which says where to cut a text. No links: onnx refuses them."""
+    """Beside the graph the tokenizer, which says where to cut a text. onnx refuses links."""
     for name in ("config.json", "tokenizer.json", "special_tokens_map.json"):
         if (model / name).exists():
             shutil.copy(model / name, folder / name)

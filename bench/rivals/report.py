@@ -100,7 +100,8 @@ def judge_aims(result):
         if model is None or work not in model["texts"]:
             continue
         reached = share_of_peak(result, model, work, ours)
-        judged.append((f"{model['title']}, {work}: {ours}'s share of the peak", f"{aim:.0%}", reached, aim))
+        what = f"{model['title']}, {work}: {ours}'s share of the peak"
+        judged.append((what, f"{aim:.0%}", reached, aim))
     return judged
 
 
@@ -130,8 +131,9 @@ def markdown_table(head, rows):
 
 def machine_line(machine):
     peaks = ", ".join(f"{n} {v / 1e9:.1f}" for n, v in machine.get("gemm_peak", {}).items())
+    known = ", ".join(machine["instruction_sets"])
     line = (
-        f"{machine['processor']}, {machine['cores']} cores, {', '.join(machine['instruction_sets'])}, "
+        f"{machine['processor']}, {machine['cores']} cores, {known}, "
         f"{machine['memory_gib']:.0f} GiB, {machine['system']}; {machine['threads']} threads on "
         f"processors {', '.join(map(str, machine['processors']))}; {machine['date']}."
     )

@@ -3,8 +3,7 @@
 """Measures textvec and its rivals: same models, same texts, same cores, in turn.
 
 Sets up each rival in an environment of its own in WORK, makes the forms of the models that they
-read (15 GB in all with Qwen3), tries each rival's settings and keeps the best, then measures rounds:
-in each round every rival once, a process each, one at a time, warm. Whoever cannot be installed or
+read (15 GB in all with Qwen3), tries each rival's settings and keeps the best, then measures: in each round every rival once, a process each, one at a time, warm. Whoever cannot be installed or
 fails is a line of the report. A run that was stopped goes on where it was: the same command again.
 
 usage: python bench/rivals/run.py --work FOLDER [--quick] [--rounds N] [--only NAME...]
@@ -104,7 +103,7 @@ def read_json(path):
 
 
 def prepared(name, model, work):
-    """The rival's Python; everything that it reads is made. Unavailable says what is not to be had."""
+    """The rival's Python; what it reads is made. Unavailable says what is not to be had."""
     _, _, environment, forms = RIVALS[name]
     python = sys.executable
     if environment == "llama":
@@ -155,12 +154,12 @@ def worker_program(options):
             ["cmake", "--build", build, "--target", "textvec_worker", "stage_bench"], 3600, log
         )
     if not path.exists():
-        sys.exit(f"rivals: {path} is missing: build with -DTEXTVEC_BUILD_BENCH=ON, or --worker FILE")
+        sys.exit(f"rivals: {path} is missing: build with -DTEXTVEC_BUILD_BENCH=ON")
     return path
 
 
 def write_texts(key, work, quick):
-    """Files of texts, a line each, and how many tokens each text has. Returns {work: (file, tokens)}."""
+    """Files of texts, a line each: {work: (file, how many tokens each text has)}."""
     about = MODELS[key]
     tokenizer = models.tokenizer_of(prepare.model_folder(key, work))
     tokens_max = prepare.MODELS[key]["tokens_max"]
@@ -375,7 +374,7 @@ def measure_model(model, options, results):
 
 
 def smallest_cosines(results, model, name):
-    """Of the rival's vectors and textvec's in f32, by work; what is not a number is no agreement."""
+    """Of the rival's vectors and textvec's in f32; what is not a number is no agreement."""
     compared = {}
     for work in GUARDED:
         ours = results / "vectors" / f"{model}-textvec-f32" / f"{work}.npy"
@@ -487,7 +486,9 @@ def parse_arguments():
         "--only", nargs="+", default=list(RIVALS), choices=list(RIVALS), metavar="NAME",
         help="some of: " + "; ".join(RIVALS),
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="one round of a few works, with no setting tried")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of a few works, with no setting tried"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget rounds and settings")
     parser.add_argument("--worker", metavar="FILE", help="(build/release/textvec_worker)")
     parser.add_argument("--tei", metavar="FILE", help="text-embeddings-inference's binary")

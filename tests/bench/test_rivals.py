@@ -50,7 +50,8 @@ class Words:
 @pytest.fixture
 def glosses(monkeypatch):
     many = [f"gloss{i} of {i % 7} words " + "more " * (i % 5) for i in range(4000)]
-    monkeypatch.setattr(texts.parity, "glosses", lambda count: [one.strip() for one in many[:count]])
+    stripped = [one.strip() for one in many]
+    monkeypatch.setattr(texts.parity, "glosses", lambda count: stripped[:count])
 
 
 def test_exact_texts_are_exact_and_different(glosses):
