@@ -3,7 +3,8 @@
 """Measures textvec and its rivals: same models, same texts, same cores, in turn.
 
 Sets up each rival in an environment of its own in WORK, makes the forms of the models that they
-read (15 GB in all with Qwen3), tries each rival's settings and keeps the best, then measures: in each round every rival once, a process each, one at a time, warm. Whoever cannot be installed or
+read (15 GB in all with Qwen3), tries each rival's settings and keeps the best, then measures: in
+each round every rival once, a process each, one at a time, warm. Whoever cannot be installed or
 fails is a line of the report. A run that was stopped goes on where it was: the same command again.
 
 usage: python bench/rivals/run.py --work FOLDER [--quick] [--rounds N] [--only NAME...]
