@@ -308,9 +308,9 @@ def test_few_descriptors_are_no_end(tiny):
 LONG = {"inputs": ["word " * 200] * 32}
 
 
-def serving_minilm(*options):
+def serving_minilm(*options, drain="600"):
     """A real model, which takes a while, and time enough on any machine."""
-    return serving.serving("--timeout", "600", "--drain-timeout", "600", *options,
+    return serving.serving("--timeout", "600", "--drain-timeout", drain, *options,
                            model=command_line.MINILM)
 
 
@@ -381,7 +381,7 @@ def is_draining(connection):
 
 
 def test_what_takes_too_long_to_drain_is_given_up():
-    with serving_minilm("--drain-timeout", "0.05") as server:
+    with serving_minilm(drain="0.05") as server:
         with server.connect() as busy:
             busy.send(request("POST", "/embed", {"inputs": ["word " * 250] * 1000}))
             server.wait_for_metric("te_queue_size", lambda value: value == 1000)
