@@ -54,7 +54,12 @@ def memory_gib():
 
 
 def cores_to_use(count):
-    """That many of the processors that this process may use, no two on one core if it can be."""
+    """That many of the processors that this process may use, no two on one core if it can be.
+
+    None where the system lets nobody choose (macOS).
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
     allowed = sorted(os.sched_getaffinity(0))
     first_of_core, others, seen = [], [], set()
     for number in allowed:

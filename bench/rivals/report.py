@@ -132,10 +132,13 @@ def markdown_table(head, rows):
 def machine_line(machine):
     peaks = ", ".join(f"{n} {v / 1e9:.1f}" for n, v in machine.get("gemm_peak", {}).items())
     known = ", ".join(machine["instruction_sets"])
+    chosen = ""
+    if machine["processors"]:
+        chosen = f" on processors {', '.join(map(str, machine['processors']))}"
     line = (
         f"{machine['processor']}, {machine['cores']} cores, {known}, "
-        f"{machine['memory_gib']:.0f} GiB, {machine['system']}; {machine['threads']} threads on "
-        f"processors {', '.join(map(str, machine['processors']))}; {machine['date']}."
+        f"{machine['memory_gib']:.0f} GiB, {machine['system']}; {machine['threads']} threads"
+        f"{chosen}; {machine['date']}."
     )
     if "bandwidth" in machine:
         line += f" Memory is read at {machine['bandwidth'] / 1e9:.1f} GB/s."

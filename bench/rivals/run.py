@@ -504,7 +504,8 @@ def parse_arguments():
 def main():
     options = parse_arguments()
     processors = machine.cores_to_use(options.threads)
-    os.sched_setaffinity(0, processors)  # all processes that follow inherit it
+    if processors:
+        os.sched_setaffinity(0, processors)  # all processes that follow inherit it
     results = pathlib.Path(options.work) / ("results-quick" if options.quick else "results")
     if options.fresh:
         shutil.rmtree(results, ignore_errors=True)

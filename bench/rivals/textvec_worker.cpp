@@ -117,7 +117,7 @@ int main(int count, char** arguments) {
     works += (works.empty() ? "" : ", ") + measure(engine, parse(line));
   }
   std::printf(
-      "\n{\"load_seconds\": %f, \"versions\": {\"textvec\": \"%s\", \"onnxruntime\": "
+      "\n{\"load_seconds\": %f, \"versions\": {\"textvec\": \"%s\", \"runtime\": "
       "\"%s\"}, \"workloads\": [%s]}\n",
       load_seconds, TEXTVEC_VERSION, engine.info().runtime.c_str(), works.c_str());
   return 0;

@@ -106,6 +106,11 @@ def test_cores_are_those_allowed():
         machine.cores_to_use(len(allowed) + 1)
 
 
+def test_cores_are_not_chosen_where_nobody_may(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert machine.cores_to_use(2) is None
+
+
 # --- Adapters
 
 
