@@ -430,7 +430,7 @@ def test_the_limit_of_threads_is_allowed():
     assert_refused(answer, 3, "no-such-model")
 
 
-@pytest.mark.parametrize("command", ["embedd", "em", "serve", "--embed"])
+@pytest.mark.parametrize("command", ["embedd", "em", "rerank", "--embed"])
 def test_an_unknown_command_is_named(command):
     assert_refused(run(command, model=None), 2, command, "--help")
 
