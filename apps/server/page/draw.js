@@ -83,7 +83,7 @@ const overlap = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width &&
 // Where labels go that hide no point and no other label: {x, y, width, height, text, anchor} a point;
 // widths are estimates, so a label is anchored at the side of its point. One that finds no room is
 // cut to its number, and then stands where it may.
-export const placeLabels = (points, labels, width, height, charWidth = 6.8, lineHeight = 16) => {
+export const placeLabels = (points, labels, width, height, charWidth = 7.2, lineHeight = 16) => {
   const gap = 7;
   const dots = points.map(([x, y]) => ({ x: x - 5, y: y - 5, width: 10, height: 10 }));
   const placed = [];

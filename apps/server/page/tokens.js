@@ -7,11 +7,9 @@ const kRoles = { query: ["query"], document: ["document", "passage", "corpus"] }
 export const roleOf = (name, prompts) => Object.keys(kRoles).find(
   (role) => kRoles[role].find((candidate) => Object.hasOwn(prompts, candidate)) === name) ?? "";
 
-const isSpace = (character) => /^\s$/u.test(character);
-
 // {kind, text, id?, ofPrompt?} in the text's order; kind: "token", "special", or "gap" for what is in
 // no token. The server counts in characters (code points), and so does `promptLength`. A special
-// token has no place; one that was typed in the text is found where it stands.
+// token was added by the model and has no place in the text.
 export const piecesOf = (whole, promptLength, tokens) => {
   const characters = Array.from(whole);
   const pieces = [];
@@ -26,13 +24,6 @@ export const piecesOf = (whole, promptLength, tokens) => {
   };
   for (const { id, text, start, stop } of tokens) {
     if (start === null || stop === null) {
-      let begin = at;
-      while (begin < characters.length && isSpace(characters[begin])) ++begin;
-      const end = begin + Array.from(text).length;
-      if (text !== "" && characters.slice(begin, end).join("") === text) {
-        gap(begin);
-        take(end);
-      }
       pieces.push({ kind: "special", text, id });
       continue;
     }
