@@ -313,8 +313,7 @@ std::string openai_models(const Served& served) {
   return json.string("object", "list").json("data", "[" + openai_model(served) + "]").text();
 }
 
-std::string tei_info(const Served& served) {
-  const ModelInfo& info = served.info;
+std::string tei_info(const Served& served, const ModelInfo& info) {
   JsonObject prompts;
   for (const auto& [name, text] : info.prompts) prompts.string(name, text);
   std::vector<std::string> placement;
@@ -349,6 +348,8 @@ std::string tei_info(const Served& served) {
       .json("docker_label", "null")
       .integer("dimension", info.dimension)
       .string("provider", to_string(info.provider))
+      .string("provider_wanted", to_string(info.provider_wanted))
+      .string("provider_note", info.provider_note)
       .string("runtime", info.runtime)
       .string("path", to_string(info.path))
       .json("placement", cli::json_array(placement))

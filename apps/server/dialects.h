@@ -62,7 +62,8 @@ std::string tei_tokens(std::span<const Token> tokens, std::string_view text, boo
 
 std::string openai_model(const Served& served);
 std::string openai_models(const Served& served);
-std::string tei_info(const Served& served);
+// `info` is what is true now: a device may have been lost since the start.
+std::string tei_info(const Served& served, const ModelInfo& info);
 
 std::string base64_of(std::span<const float> values);
 

@@ -114,6 +114,13 @@ std::string Metrics::text(const Gauges& gauges) const {
   only(out, "textvec_requests_in_flight", "gauge", "requests being answered", gauges.requests);
   only(out, "textvec_bytes_in_flight", "gauge", "bytes of their bodies and replies", gauges.bytes);
   only(out, "textvec_connections", "gauge", "open connections", gauges.connections);
+  begin(out, "textvec_provider", "gauge", "1 for the provider that runs the model");
+  line(out, "textvec_provider",
+       "{provider=\"" + std::string(to_string(gauges.provider)) + "\",wanted=\"" +
+           std::string(to_string(gauges.provider_wanted)) + "\"}",
+       1);
+  only(out, "textvec_provider_fallback", "gauge", "1 when a device was refused or lost",
+       gauges.fell_back ? 1 : 0);
   begin(out, "textvec_replies_total", "counter", "replies by status");
   for (const auto& [status, count] : replies_) {
     line(out, "textvec_replies_total", label("status", std::to_string(status)), count);

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "textvec/embeddings.h"
+#include "textvec/options.h"
 
 namespace textvec::server {
 
@@ -47,6 +48,9 @@ class Metrics {
     std::size_t requests = 0;
     std::size_t bytes = 0;
     std::size_t connections = 0;
+    Provider provider = Provider::Cpu;  // that runs the model now
+    Provider provider_wanted = Provider::Auto;
+    bool fell_back = false;  // a device was refused at the start, or lost since
   };
   std::string text(const Gauges& gauges) const;
 

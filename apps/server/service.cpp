@@ -173,11 +173,14 @@ Reply Service::answer_now(const Route& route, std::size_t connections,
     case Action::MetricsText: {
       const Admission::Counts counts = admission_.counts();
       reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
-      reply.body = metrics_.text({counts.texts, counts.requests, counts.bytes, connections});
+      const ModelInfo& info = engine_.info();
+      const bool fell_back = info.provider == Provider::Cpu && !info.provider_note.empty();
+      reply.body = metrics_.text({counts.texts, counts.requests, counts.bytes, connections,
+                                  info.provider, info.provider_wanted, fell_back});
       return reply;
     }
     case Action::Info:
-      reply.body = tei_info(served_);
+      reply.body = tei_info(served_, engine_.info());
       return reply;
     case Action::Models:
       reply.body = openai_models(served_);
@@ -333,7 +336,7 @@ Reply Service::embed_reply(const Ask& ask, const Embeddings& embeddings) const {
   for (const std::uint32_t tokens : embeddings.tokens) reply.tokens += tokens;
   const Durations& durations = embeddings.durations;
   reply.fields = {
-      {"x-compute-type", std::string(to_string(served_.info.provider))},
+      {"x-compute-type", std::string(to_string(engine_.info().provider))},
       {"x-compute-time", milliseconds(total)},
       {"x-compute-characters", std::to_string(ask.characters)},
       {"x-compute-tokens", std::to_string(reply.tokens)},

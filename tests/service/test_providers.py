@@ -10,6 +10,7 @@ import stat
 import numpy
 import pytest
 
+import serving
 import tiny_qwen3
 from command_line import BINARY, MINILM, assert_refused, finish, lines_of, run, running, start
 
@@ -162,6 +163,23 @@ def test_a_device_that_is_lost_while_serving_is_replaced_once(fake, right):
     bench = fake.run("lost:10", "bench", "--json", "--shape", "1x8", "--repeat", "3",
                      "--require-provider")
     assert json.loads(bench.out)["provider"] == "cpu"
+
+
+def test_a_server_shows_that_it_lost_its_device(fake, right):
+    fake.info("good", "--require-provider")
+    options = ["--provider", "openvino", "--provider-library", FAKE, "--require-provider"]
+    with serving.serving(*options, **fake.options("lost:60")) as server:
+        assert server.get("/info").json()["provider"] == "openvino"
+        assert server.metric("textvec_provider_fallback") == 0
+        for _ in range(20):
+            numpy.testing.assert_allclose(server.vectors(TEXTS), right, atol=1e-5)
+        about = server.get("/info").json()
+        assert (about["provider"], about["provider_wanted"]) == ("cpu", "openvino")
+        assert "is lost" in about["provider_note"]
+        assert server.metric("textvec_provider_fallback") == 1
+        assert server.metric('textvec_provider{provider="cpu",wanted="openvino"}') == 1
+        assert server.end() == 0
+    assert sum("is lost" in line for line in server.log) == 1
 
 
 def test_an_option_that_the_provider_refuses(fake, right):

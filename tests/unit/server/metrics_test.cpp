@@ -40,7 +40,7 @@ TEST(Metrics, CountWhatWasAnswered) {
   metrics.failed("overloaded");
   metrics.replied(200);
   metrics.replied(429);
-  const std::string text = metrics.text({7, 8, 9, 10});
+  const std::string text = metrics.text({7, 8, 9, 10, Provider::Cpu, Provider::OpenVino, true});
   EXPECT_TRUE(has_line(text, "te_request_count{method=\"single\"} 1"));
   EXPECT_TRUE(has_line(text, "te_request_count{method=\"batch\"} 2"));
   EXPECT_TRUE(has_line(text, "te_request_success{method=\"batch\"} 1"));
@@ -53,6 +53,9 @@ TEST(Metrics, CountWhatWasAnswered) {
   EXPECT_TRUE(has_line(text, "textvec_bytes_in_flight 9"));
   EXPECT_TRUE(has_line(text, "textvec_connections 10"));
   EXPECT_TRUE(has_line(text, "textvec_replies_total{status=\"429\"} 1"));
+  EXPECT_TRUE(has_line(text, "textvec_provider{provider=\"cpu\",wanted=\"openvino\"} 1"));
+  EXPECT_TRUE(has_line(text, "textvec_provider_fallback 1"));
+  EXPECT_TRUE(has_line(metrics.text({}), "textvec_provider_fallback 0"));
   EXPECT_TRUE(has_line(text, "te_request_duration_sum 0.5"));
   EXPECT_TRUE(has_line(text, "te_request_queue_duration_count 1"));
   EXPECT_TRUE(has_line(text, "te_request_input_length_sum 7"));
