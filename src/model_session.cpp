@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -260,8 +261,10 @@ std::string trial_subject(const Prepared& prepared, const LoadOptions& options,
   if (!use.library.empty()) {
     std::error_code error;
     const auto bytes = fs::file_size(use.library, error);
-    const auto time = fs::last_write_time(use.library, error).time_since_epoch().count();
-    text += use.library + " " + std::to_string(bytes) + " " + std::to_string(time) + "\n";
+    // Of macOS's clock the count has no text of its own.
+    const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(
+        fs::last_write_time(use.library, error).time_since_epoch());
+    text += use.library + " " + std::to_string(bytes) + " " + std::to_string(time.count()) + "\n";
   }
   text += std::string(to_string(prepared.path)) + " " + prepared.key;
   for (const Bucket bucket : prepared.buckets) text += " " + to_string(bucket);

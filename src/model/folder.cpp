@@ -2,6 +2,7 @@
 #include "model/folder.h"
 
 #include <algorithm>
+#include <fstream>
 #include <random>
 
 namespace textvec::model {
@@ -39,6 +40,23 @@ fs::path temporary_beside(const fs::path& path) {
   fs::path temporary = path;
   temporary += ".tmp-" + std::to_string(random()) + "-" + std::to_string(random());
   return temporary;
+}
+
+bool write_text(const fs::path& file, const std::string& text) {
+  const fs::path temporary = temporary_beside(file);
+  std::error_code error;
+  {
+    std::ofstream stream(temporary, std::ios::binary);
+    stream << text;
+    stream.close();
+    if (!stream) {
+      fs::remove(temporary, error);
+      return false;
+    }
+  }
+  fs::rename(temporary, file, error);
+  if (error) fs::remove(temporary, error);
+  return !error;
 }
 
 Error cannot_write(const fs::path& path, const std::error_code& error) {

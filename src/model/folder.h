@@ -20,6 +20,9 @@ std::vector<std::string> files_below(const std::filesystem::path& folder);
 // share a cache. Its name holds ".tmp-".
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 
+// Puts a file with this text there, in one rename. False, and nothing is changed, when it cannot.
+bool write_text(const std::filesystem::path& file, const std::string& text);
+
 // "cannot write PATH: why", as an Internal error.
 Error cannot_write(const std::filesystem::path& path, const std::error_code& error);
 

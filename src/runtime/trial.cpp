@@ -2,9 +2,7 @@
 #include "runtime/trial.h"
 
 #include <charconv>
-#include <fstream>
 #include <optional>
-#include <sstream>
 #include <system_error>
 
 #include "hub/child_process.h"
@@ -102,20 +100,7 @@ bool write_record(const fs::path& file, const std::string& subject, const Verdic
   std::string text = "{\"subject\":";
   model::append_json_string(text, subject);
   text += ",\"verdict\":" + verdict_json(verdict) + "}\n";
-  const fs::path temporary = model::temporary_beside(file);
-  std::error_code error;
-  {
-    std::ofstream stream(temporary, std::ios::binary);
-    stream << text;
-    stream.close();
-    if (!stream) {
-      fs::remove(temporary, error);
-      return false;
-    }
-  }
-  fs::rename(temporary, file, error);
-  if (error) fs::remove(temporary, error);
-  return !error;
+  return model::write_text(file, text);
 }
 
 Verdict failed(const std::string& reason) {
