@@ -44,7 +44,7 @@ def key_of(entry, constants):
     given = words[:output] + words[output + 2 :]
     given.remove("-c")
     # Comments count: NOLINT is one. Lines count, because they stand in what it says.
-    command = ["clang++-19", "-E", "-CC", "-Wno-everything", *given]
+    command = ["clang++-19", "-E", "-C", "-Wno-everything", *given]
     text = subprocess.run(command, cwd=entry["directory"], capture_output=True, check=True,
                           timeout=SECONDS_MAX).stdout  # fmt: skip
     key = hashlib.sha256(constants)
