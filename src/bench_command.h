@@ -62,13 +62,12 @@ class Bench {
   const ModelInfo& info() const noexcept;
 
  private:
-  Bench(std::unique_ptr<LoadedModel> model, std::size_t batch_tokens_max) noexcept;
+  explicit Bench(std::unique_ptr<LoadedModel> model) noexcept;
   Result<std::string> text_of(std::size_t tokens) const;
   Result<BenchRun> measure(const std::vector<std::string>& texts, const std::stop_token& stop,
                            BenchResult& result) const;
 
   std::unique_ptr<LoadedModel> model_;
-  std::size_t batch_tokens_max_;
 };
 
 }  // namespace textvec

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "batch/buckets.h"
@@ -15,6 +16,7 @@
 #include "model/safetensors.h"
 #include "runtime/machine.h"
 #include "runtime/static_session.h"
+#include "tuning.h"
 
 namespace textvec {
 namespace {
@@ -24,10 +26,10 @@ namespace fs = std::filesystem;
 // Exported graphs hold a position table, and nothing says how long: BERT's length is the safe
 // guess.
 constexpr std::size_t kTokensMaxAssumed = 512;
-constexpr std::size_t kBatchTokensMax = std::size_t{1} << 20;
+// More than these are worth a warning: each waits for the others at the end of every node.
+constexpr unsigned kThreadsOfACoreMax = 4;
 constexpr std::size_t kQueueTextsMax = std::size_t{1} << 20;
 constexpr std::size_t kTextBytesMax = std::size_t{1} << 30;
-constexpr unsigned kThreadsMax = 1024;
 
 Result<void> check_range(const char* name, std::size_t value, std::size_t max) {
   if (value >= 1 && value <= max) return {};
@@ -36,17 +38,20 @@ Result<void> check_range(const char* name, std::size_t value, std::size_t max) {
 }
 
 Result<void> check_options(const LoadOptions& options) {
-  if (options.threads > kThreadsMax) {
-    return Error{ErrorCode::InvalidArgument, "threads is " + std::to_string(options.threads) +
-                                                 "; it takes 0 to " + std::to_string(kThreadsMax)};
+  for (const auto& [name, value, max] :
+       {std::tuple("threads", std::size_t{options.threads}, std::size_t{kThreadsMax}),
+        std::tuple("workers", std::size_t{options.workers}, std::size_t{kThreadsMax}),
+        std::tuple("batch_tokens_max", options.batch_tokens_max, kBatchTokensMax)}) {
+    if (value <= max) continue;
+    return Error{ErrorCode::InvalidArgument, std::string(name) + " is " + std::to_string(value) +
+                                                 "; it takes 0 to " + std::to_string(max)};
   }
   if (options.target != Target::Static && !options.buckets.empty()) {
     return Error{ErrorCode::InvalidArgument,
                  "buckets are for target static; a fused graph takes any shape"};
   }
   for (const auto& checked :
-       {check_range("batch_tokens_max", options.batch_tokens_max, kBatchTokensMax),
-        check_range("queue_texts_max", options.queue_texts_max, kQueueTextsMax),
+       {check_range("queue_texts_max", options.queue_texts_max, kQueueTextsMax),
         check_range("text_bytes_max", options.text_bytes_max, kTextBytesMax)}) {
     if (!checked) return checked.error();
   }
@@ -186,14 +191,29 @@ Result<void> open_static(const ModelFiles& files, const LoadOptions& options,
   return {};
 }
 
+// The same file again, for batches that run beside each other: its weights are mapped, once for
+// both.
+Result<void> open_few_cores(const LoadOptions& options, runtime::SessionOptions session_options,
+                            LoadedModel& loaded) {
+  session_options.threads = std::max(1U, options.threads / options.workers);
+  graph::OnnxModel graph;
+  graph.file = loaded.info.graph_file;
+  auto session = runtime::open_session(std::move(graph), session_options);
+  if (!session) return std::move(session).error();
+  loaded.few_cores = std::move(*session);
+  loaded.info.workers = options.workers;
+  return {};
+}
+
 Result<void> open_session(const ModelFiles& files, const LoadOptions& options,
                           LoadedModel& loaded) {
   runtime::SessionOptions session_options;
-  session_options.threads =
-      options.threads != 0 ? options.threads : runtime::describe_machine().cores_physical;
+  session_options.threads = options.threads;
+  session_options.usual_tokens = options.batch_tokens_max;
   session_options.provider = options.provider;
   session_options.require_provider = options.require_provider;
-  loaded.info.threads = session_options.threads;
+  loaded.info.threads = options.threads;
+  loaded.info.workers = 1;
   if (files.onnx_file.empty() && options.target == Target::Static) {
     return open_static(files, options, session_options, loaded);
   }
@@ -202,10 +222,13 @@ Result<void> open_session(const ModelFiles& files, const LoadOptions& options,
   loaded.info.graph_file = graph->file.string();
   loaded.info.path = files.onnx_file.empty() ? GraphPath::Fused : GraphPath::AsIs;
   if (options.precision != Precision::Auto) loaded.info.precision = options.precision;
+  const bool in_a_file = graph->model.empty();
   auto session = runtime::open_session(std::move(*graph), session_options);
   if (!session) return std::move(session).error();
   loaded.session = std::move(*session);
-  return {};
+  const bool divided =
+      options.workers > 1 && in_a_file && loaded.session->info().provider == Provider::Cpu;
+  return divided ? open_few_cores(options, session_options, loaded) : Result<void>();
 }
 
 Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
@@ -279,6 +302,12 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
     info.notes.push_back("texts of more than " + std::to_string(bucket_tokens) +
                          " tokens run on the processor, on the fused graph");
   }
+  const unsigned cores = runtime::describe_machine().cores_logical;
+  if (info.threads > kThreadsOfACoreMax * cores) {
+    info.notes.push_back(std::to_string(info.threads) + " threads on " + std::to_string(cores) +
+                         " cores wait for each other; fewer are faster");
+    if (options.log) options.log(info.notes.back());
+  }
   if (spec.tokens_max == 0) {
     info.notes.push_back("no file states a token limit; " + std::to_string(kTokensMaxAssumed) +
                          " is assumed");
@@ -324,15 +353,18 @@ std::size_t tokens_max_of(const model::ModelSpec& spec) {
   return spec.tokens_max == 0 ? kTokensMaxAssumed : spec.tokens_max;
 }
 
-Result<LoadedModel> load_model(std::string_view model, const LoadOptions& options) {
-  if (const auto valid = check_options(options); !valid) return valid.error();
+Result<LoadedModel> load_model(std::string_view model, const LoadOptions& given) {
+  if (const auto valid = check_options(given); !valid) return valid.error();
   auto files = find_model(model);
   if (!files) return files.error();
+  std::string tuned;
+  const LoadOptions options = settled(*files, given, tuned);
   // Before compiling: a graph may pool by itself.
   if (options.pooling != Pooling::FromModel) files->spec.pooling = options.pooling;
   auto tokenizer = load_tokenizer(*files);
   if (!tokenizer) return tokenizer.error();
-  LoadedModel loaded{files->spec, std::move(*tokenizer), {}, {}, 0, {}};
+  LoadedModel loaded{files->spec, std::move(*tokenizer), {}, {}, {}, 0, {}};
+  loaded.info.tuned = std::move(tuned);
   for (const model::DenseSpec& spec : files->spec.dense) {
     auto dense = vectors::Dense::load(spec);
     if (!dense) return dense.error();

@@ -184,12 +184,13 @@ Result<HiddenStates> to_hidden_states(Ort::Value value, const Signature& signatu
 class OrtSession final : public Session {
  public:
   OrtSession(graph::OnnxModel model, LinearOperator linear, Ort::Session session,
-             Signature signature, SessionInfo info)
+             Signature signature, SessionInfo info, std::size_t usual_tokens)
       : model_(std::move(model)),
         linear_(std::move(linear)),
         session_(std::move(session)),
         signature_(std::move(signature)),
-        info_(std::move(info)) {}
+        info_(std::move(info)),
+        usual_tokens_(usual_tokens) {}
 
   Result<HiddenStates> run(const batch::Batch& batch, const std::stop_token& stop) override {
     try {
@@ -222,7 +223,9 @@ class OrtSession final : public Session {
       const std::stop_callback terminate(stop, [&options] { options.SetTerminate(); });
       const char* output = signature_.output.c_str();
       auto outputs = session_.Run(options, names.data(), inputs.data(), inputs.size(), &output, 1);
-      return to_hidden_states(std::move(outputs.front()), signature_);
+      auto states = to_hidden_states(std::move(outputs.front()), signature_);
+      if (states && batch.rows * batch.length > usual_tokens_) give_memory_back(*states);
+      return states;
     } catch (const Ort::Exception& exception) {
       if (stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
       return Error{ErrorCode::Internal, std::string("ONNX Runtime failed: ") + exception.what()};
@@ -232,11 +235,21 @@ class OrtSession final : public Session {
   const SessionInfo& info() const noexcept override { return info_; }
 
  private:
+  // ONNX Runtime keeps what a run took for the next one, for ever. The states move out, because
+  // they keep their part of it from being freed.
+  void give_memory_back(HiddenStates& states) {
+    auto values = std::make_shared<std::vector<float>>(states.values.begin(), states.values.end());
+    states.values = *values;
+    states.owner = std::move(values);
+    Ort::Allocator(session_, processor_memory()).Shrink();
+  }
+
   graph::OnnxModel model_;  // its `data` is used in place when it is in memory
   LinearOperator linear_;
   Ort::Session session_;
   Signature signature_;
   SessionInfo info_;
+  std::size_t usual_tokens_;
 };
 
 Ort::SessionOptions make_options(const SessionOptions& options) {
@@ -331,7 +344,7 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     info.placement = read_placement(session);
     return std::unique_ptr<Session>(
         std::make_unique<OrtSession>(std::move(*model), std::move(linear), std::move(session),
-                                     std::move(*signature), std::move(info)));
+                                     std::move(*signature), std::move(info), options.usual_tokens));
   } catch (const Ort::Exception& exception) {
     const char* advice =
         model->half ? "; where it lacks 16-bit operators, the fp32 or the 8-bit file runs" : "";
