@@ -73,6 +73,12 @@ struct BenchCommand {
   bool json = false;
 };
 
+struct TuneCommand {
+  ModelOptions model{};
+  double seconds = 60;
+  bool json = false;
+};
+
 struct PullCommand {
   std::vector<std::string> names{};
   PullOptions pull{};
@@ -100,6 +106,7 @@ int run_compile(const CompileCommand& command);
 int run_doctor(const DoctorCommand& command);
 int run_verify(const VerifyCommand& command);
 int run_bench(const BenchCommand& command);
+int run_tune(const TuneCommand& command);
 int run_pull(const PullCommand& command);
 int run_models(const ModelsCommand& command);
 int run_verify_files(const VerifyFilesCommand& command);

@@ -379,18 +379,19 @@ def test_doctor_is_a_table_for_people(tiny, model, code):
 OPTIONS = {
     "embed": "input input-format field skip output format role prompt instruction too-long "
     "truncate-side chunk-tokens chunk-overlap dimensions no-normalize timeout model pooling precision "
-    "provider require-provider check-weights threads batch-tokens target buckets help",
+    "provider require-provider check-weights threads workers batch-tokens target buckets help",
     "tokenize": "input input-format field skip output role prompt instruction too-long "
     "truncate-side model help",
     "info": "json model pooling precision provider require-provider check-weights threads "
-    "batch-tokens target buckets help",
+    "workers batch-tokens target buckets help",
     "compile": "target precision bucket output model help",
     "doctor": "json model pooling precision provider require-provider check-weights threads "
-    "batch-tokens target buckets help",
+    "workers batch-tokens target buckets help",
     "verify": "reference tolerance dimensions json model pooling precision provider "
-    "require-provider check-weights threads batch-tokens target buckets help",
+    "require-provider check-weights threads workers batch-tokens target buckets help",
     "bench": "shape repeat seconds json model pooling precision provider require-provider "
-    "check-weights threads batch-tokens target buckets help",
+    "check-weights threads workers batch-tokens target buckets help",
+    "tune": "seconds json model precision help",
 }
 
 
