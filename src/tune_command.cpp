@@ -76,6 +76,7 @@ class Tuner {
     if (!usual) return std::move(usual).error();
     best_.emplace(std::move(*usual));
     if (auto sized = choose_texts(); !sized) return std::move(sized).error();
+    begin_ = Clock::now();
     const TuneTrial first = best_->trial;
     result_.trials.push_back(first);
 
@@ -187,7 +188,7 @@ class Tuner {
   const std::string model_;
   const LoadOptions options_;
   const double seconds_;
-  const Clock::time_point begin_ = Clock::now();
+  Clock::time_point begin_{};
   EmbedOptions embed_{};
   std::vector<std::string> texts_{};
   std::optional<Candidate> best_{};

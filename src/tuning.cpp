@@ -111,7 +111,6 @@ Result<fs::path> store_tuning(const fs::path& cache_folder, std::string_view key
 }
 
 LoadOptions settled(const ModelFiles& files, LoadOptions options, std::string& tuned) {
-  const bool fused = files.onnx_file.empty() && options.target != Target::Static;
   std::optional<Tuning> tuning;
   // Who gives threads or workers gets the usual rest: the two were measured together.
   if (options.target != Target::Static && options.threads == 0 && options.workers == 0) {
@@ -126,8 +125,7 @@ LoadOptions settled(const ModelFiles& files, LoadOptions options, std::string& t
     options.batch_tokens_max = tuning ? tuning->batch_tokens_max : kBatchTokensUsual;
   }
   if (options.threads == 0) options.threads = runtime::describe_machine().cores_physical;
-  // Other graphs hold their weights themselves, and a second session would hold them again.
-  if (options.workers == 0) options.workers = fused ? options.threads : 1;
+  if (options.workers == 0) options.workers = 1;
   return options;
 }
 

@@ -179,7 +179,7 @@ void add_loading(CLI::App& app, ModelOptions& options) {
                        "in all (default: 0, as tuned, else the physical cores)");
   add_number<unsigned>(app, "--workers", load.workers,
                        "batches at a time, which share the threads (default: 0, as\n"
-                       "tuned, else a worker a thread)");
+                       "tuned, else 1)");
   add_number<std::size_t>(app, "--batch-tokens", load.batch_tokens_max,
                           "of one inference at most, padding included (default: 0, as\n"
                           "tuned, else 1024)");

@@ -68,15 +68,15 @@ struct LoadOptions {
 
   // How fast, and with how much memory.
   // 0: what `textvec tune` measured for this model on this machine, else the usual value. What was
-  // tuned counts when threads and workers are both 0.
-  unsigned threads = 0;              // in all, 1..1024; usually the machine's physical cores
-  unsigned workers = 0;              // batches that run at a time, 1..1024, with threads / workers
-                                     // each, when there is work for them; little work has all
-                                     // threads. Usually as many as threads; 1 for an ONNX file that
-                                     // runs as it is, and for static graphs
-  std::size_t batch_tokens_max = 0;  // padding included, in one inference, 1..1,048,576; usually
-                                     // 1,024
-  std::size_t queue_texts_max = 4096;     // waiting in the engine; above it: Overloaded
+  // tuned counts for threads and workers when both are 0.
+  unsigned threads = 0;  // in all, 1..1024; usually the machine's physical cores
+  // Batches that run at a time when there is work for them, 1..1024, each with threads / workers;
+  // little work and a long text have all threads. Usually 1. More than one opens the graph twice:
+  // what textvec compiled is mapped and shared, another ONNX file takes its memory again.
+  unsigned workers = 0;
+  std::size_t batch_tokens_max = 0;    // padding included, in one inference, 1..1,048,576; usually
+                                       // 1,024
+  std::size_t queue_texts_max = 4096;  // waiting in the engine; above it: Overloaded
   std::size_t text_bytes_max = 1U << 20;  // of one text with its prompt; above it: InvalidArgument
 
   // Compiled graphs go below this folder; empty: $TEXTVEC_CACHE, else the user's cache folder.

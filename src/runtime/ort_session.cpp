@@ -1,6 +1,7 @@
 // In: an ONNX model and batches. Out: hidden states, computed by ONNX Runtime. The only file that
 // runs it, and the place where its exceptions become errors.
 #include <onnxruntime_cxx_api.h>
+#include <onnxruntime_run_options_config_keys.h>
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
@@ -222,10 +223,12 @@ class OrtSession final : public Session {
       Ort::RunOptions options;
       const std::stop_callback terminate(stop, [&options] { options.SetTerminate(); });
       const char* output = signature_.output.c_str();
+      if (batch.rows * batch.length > usual_tokens_ && signature_.width != 0 &&
+          signature_.output_type == ElementType::Float) {
+        return run_long(options, batch, names, inputs);
+      }
       auto outputs = session_.Run(options, names.data(), inputs.data(), inputs.size(), &output, 1);
-      auto states = to_hidden_states(std::move(outputs.front()), signature_);
-      if (states && batch.rows * batch.length > usual_tokens_) give_memory_back(*states);
-      return states;
+      return to_hidden_states(std::move(outputs.front()), signature_);
     } catch (const Ort::Exception& exception) {
       if (stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
       return Error{ErrorCode::Internal, std::string("ONNX Runtime failed: ") + exception.what()};
@@ -235,13 +238,27 @@ class OrtSession final : public Session {
   const SessionInfo& info() const noexcept override { return info_; }
 
  private:
-  // ONNX Runtime keeps what a run took for the next one, for ever. The states move out, because
-  // they keep their part of it from being freed.
-  void give_memory_back(HiddenStates& states) {
-    auto values = std::make_shared<std::vector<float>>(states.values.begin(), states.values.end());
+  // ONNX Runtime keeps what a run took for the next one, for ever, unless it is told to give it
+  // back at the end. The states have memory of their own, because they would keep their part of it.
+  Result<HiddenStates> run_long(Ort::RunOptions& options, const batch::Batch& batch,
+                                const std::vector<const char*>& names,
+                                const std::vector<Ort::Value>& inputs) {
+    options.AddConfigEntry(kOrtRunOptionsConfigEnableMemoryArenaShrinkage, "cpu:0");
+    HiddenStates states;
+    states.rows = batch.rows;
+    states.length = signature_.pooled ? 1 : batch.length;
+    states.width = signature_.width;
+    auto values = std::make_shared<std::vector<float>>(states.rows * states.length * states.width);
+    std::vector<std::int64_t> shape{static_cast<std::int64_t>(states.rows)};
+    if (!signature_.pooled) shape.push_back(static_cast<std::int64_t>(states.length));
+    shape.push_back(static_cast<std::int64_t>(states.width));
+    auto output = Ort::Value::CreateTensor<float>(processor_memory(), values->data(),
+                                                  values->size(), shape.data(), shape.size());
+    const char* name = signature_.output.c_str();
+    session_.Run(options, names.data(), inputs.data(), inputs.size(), &name, &output, 1);
     states.values = *values;
     states.owner = std::move(values);
-    Ort::Allocator(session_, processor_memory()).Shrink();
+    return states;
   }
 
   graph::OnnxModel model_;  // its `data` is used in place when it is in memory

@@ -66,9 +66,10 @@ def test_what_was_tuned_is_used_where_nothing_is_given(tiny, cache):
     assert (settings(about), about["tuned"]) == ((5, 3, 77), "2026-01-31")
     assert settings(info(tiny, cache, "--batch-tokens", "99")) == (5, 3, 99)
     # The two were measured together.
-    for option in ["--threads", "--workers"]:
-        about = info(tiny, cache, option, "2")
-        assert (about["workers"], about["batch_tokens_max"], about["tuned"]) == (2, 1024, "")
+    about = info(tiny, cache, "--threads", "2")
+    assert (*settings(about), about["tuned"]) == (2, 1, 1024, "")
+    about = info(tiny, cache, "--workers", "2")
+    assert (*settings(about), about["tuned"]) == (usual[0], 2, 1024, "")
     # Of another precision, another model, another cache nothing is known.
     assert settings(info(tiny, cache, "--precision", "int8")) == usual
     assert info(MINILM, cache)["tuned"] == ""
