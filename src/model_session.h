@@ -9,8 +9,9 @@
 
 namespace textvec {
 
-// Sets the session of `loaded`, and of its info what depends on where it runs: path, precision,
-// graph, buckets, threads, provider, its note and its trial.
+// Sets the sessions of `loaded`, and of its info what depends on where it runs: path, precision,
+// graph, buckets, threads, workers, batch tokens, when they were tuned, provider, its note and its
+// trial. A device has one worker and what was tuned for the processor does not count for it.
 // Errors: Provider (when it is required and cannot be used), and whatever the processor's graph
 // has.
 Result<void> open_model_session(const ModelFiles& files, const LoadOptions& options, Trust trust,

@@ -31,23 +31,6 @@ std::optional<std::string> read_text(const fs::path& file) {
   return std::move(text).str();
 }
 
-bool write_text(const fs::path& file, const std::string& text) {
-  const fs::path temporary = model::temporary_beside(file);
-  std::error_code error;
-  {
-    std::ofstream stream(temporary, std::ios::binary);
-    stream << text;
-    stream.close();
-    if (!stream) {
-      fs::remove(temporary, error);
-      return false;
-    }
-  }
-  fs::rename(temporary, file, error);
-  if (error) fs::remove(temporary, error);
-  return !error;
-}
-
 // Changes whenever the file's content can have changed.
 std::optional<std::string> stamp(const fs::path& file) {
   struct stat status{};
@@ -108,7 +91,7 @@ void GraphCache::remember(const fs::path& real, const std::string& stamp,
   std::error_code error;
   fs::create_directories(folder_ / "stamps", error);
   // Without the record the file is read once more next time: nothing else is lost.
-  write_text(folder_ / "stamps" / sha256_text(real.string()), stamp + " " + sha256);
+  model::write_whole(folder_ / "stamps" / sha256_text(real.string()), stamp + " " + sha256);
 }
 
 void GraphCache::remember_written(const fs::path& file, const std::string& sha256) const {
@@ -151,10 +134,12 @@ Result<fs::path> GraphCache::store(const std::string& key, const Write& write) c
   if (error) return model::cannot_write(temporary, error);
 
   const auto written = write(temporary);
-  if (!written || !write_text(temporary / kManifestName, manifest_text(*written))) {
-    fs::remove_all(temporary, error);
+  if (written) error = model::write_whole(temporary / kManifestName, manifest_text(*written));
+  if (!written || error) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
     if (!written) return written.error();
-    return Error{ErrorCode::Internal, "cannot write " + (temporary / kManifestName).string()};
+    return model::cannot_write(temporary / kManifestName, error);
   }
   fs::rename(temporary, entry(key), error);
   if (error) {

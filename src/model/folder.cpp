@@ -2,6 +2,7 @@
 #include "model/folder.h"
 
 #include <algorithm>
+#include <fstream>
 #include <random>
 
 namespace textvec::model {
@@ -39,6 +40,21 @@ fs::path temporary_beside(const fs::path& path) {
   fs::path temporary = path;
   temporary += ".tmp-" + std::to_string(random()) + "-" + std::to_string(random());
   return temporary;
+}
+
+std::error_code write_whole(const fs::path& file, std::string_view text) {
+  const fs::path temporary = temporary_beside(file);
+  std::error_code error;
+  {
+    std::ofstream stream(temporary, std::ios::binary);
+    stream << text;
+    stream.close();
+    if (!stream) error = std::make_error_code(std::errc::io_error);
+  }
+  if (!error) fs::rename(temporary, file, error);
+  std::error_code ignored;
+  if (error) fs::remove(temporary, ignored);
+  return error;
 }
 
 Error cannot_write(const fs::path& path, const std::error_code& error) {

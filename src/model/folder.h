@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -19,6 +20,9 @@ std::vector<std::string> files_below(const std::filesystem::path& folder);
 // A sibling that nobody else has. By chance, because process numbers repeat in containers that
 // share a cache. Its name holds ".tmp-".
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
+
+// Writes a small file in one rename: it is there whole or as it was before.
+std::error_code write_whole(const std::filesystem::path& file, std::string_view text);
 
 // "cannot write PATH: why", as an Internal error.
 Error cannot_write(const std::filesystem::path& path, const std::error_code& error);
