@@ -2,6 +2,7 @@
 #include "load.h"
 
 #include <algorithm>
+#include <future>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -164,8 +165,15 @@ Result<std::unique_ptr<runtime::Session>> open_any_shape(const ModelFiles& files
   return runtime::open_session(std::move(*graph), session_options);
 }
 
+// What of a LoadedModel is the runtime's.
+struct Opened {
+  std::unique_ptr<runtime::Session> session{};
+  std::unique_ptr<runtime::Session> few_cores{};
+  ModelInfo info{};
+};
+
 Result<void> open_static(const ModelFiles& files, const LoadOptions& options,
-                         const runtime::SessionOptions& session_options, LoadedModel& loaded) {
+                         const runtime::SessionOptions& session_options, Opened& opened) {
   const std::size_t tokens_max = tokens_max_of(files.spec);
   runtime::StaticOptions static_options;
   static_options.session = session_options;
@@ -179,56 +187,55 @@ Result<void> open_static(const ModelFiles& files, const LoadOptions& options,
       graph::StaticModel::compile(files.spec, std::move(*weights), options.precision,
                                   static_options.cache_folder, options.log, options.progress);
   if (!model) return std::move(model).error();
-  loaded.info.precision = model->half() ? Precision::F16 : Precision::F32;
+  opened.info.precision = model->half() ? Precision::F16 : Precision::F32;
   static_options.open_any_shape = [files, options, session_options] {
     return open_any_shape(files, options, session_options);
   };
   auto session = runtime::open_static_session(std::move(*model), std::move(static_options));
   if (!session) return std::move(session).error();
-  loaded.info.path = GraphPath::Static;
-  loaded.info.buckets = (*session)->buckets();
-  loaded.session = std::move(*session);
+  opened.info.path = GraphPath::Static;
+  opened.info.buckets = (*session)->buckets();
+  opened.session = std::move(*session);
   return {};
 }
 
 // The same file again, for batches that run beside each other: its weights are mapped, once for
 // both.
 Result<void> open_few_cores(const LoadOptions& options, runtime::SessionOptions session_options,
-                            LoadedModel& loaded) {
+                            Opened& opened) {
   session_options.threads = std::max(1U, options.threads / options.workers);
   graph::OnnxModel graph;
-  graph.file = loaded.info.graph_file;
+  graph.file = opened.info.graph_file;
   auto session = runtime::open_session(std::move(graph), session_options);
   if (!session) return std::move(session).error();
-  loaded.few_cores = std::move(*session);
-  loaded.info.workers = options.workers;
+  opened.few_cores = std::move(*session);
+  opened.info.workers = options.workers;
   return {};
 }
 
-Result<void> open_session(const ModelFiles& files, const LoadOptions& options,
-                          LoadedModel& loaded) {
+Result<void> open_session(const ModelFiles& files, const LoadOptions& options, Opened& opened) {
   runtime::SessionOptions session_options;
   session_options.threads = options.threads;
   session_options.usual_tokens = options.batch_tokens_max;
   session_options.provider = options.provider;
   session_options.require_provider = options.require_provider;
-  loaded.info.threads = options.threads;
-  loaded.info.workers = 1;
+  opened.info.threads = options.threads;
+  opened.info.workers = 1;
   if (files.onnx_file.empty() && options.target == Target::Static) {
-    return open_static(files, options, session_options, loaded);
+    return open_static(files, options, session_options, opened);
   }
   auto graph = make_graph(files, options);
   if (!graph) return std::move(graph).error();
-  loaded.info.graph_file = graph->file.string();
-  loaded.info.path = files.onnx_file.empty() ? GraphPath::Fused : GraphPath::AsIs;
-  if (options.precision != Precision::Auto) loaded.info.precision = options.precision;
+  opened.info.graph_file = graph->file.string();
+  opened.info.path = files.onnx_file.empty() ? GraphPath::Fused : GraphPath::AsIs;
+  if (options.precision != Precision::Auto) opened.info.precision = options.precision;
   const bool in_a_file = graph->model.empty();
   auto session = runtime::open_session(std::move(*graph), session_options);
   if (!session) return std::move(session).error();
-  loaded.session = std::move(*session);
+  opened.session = std::move(*session);
   const bool divided =
-      options.workers > 1 && in_a_file && loaded.session->info().provider == Provider::Cpu;
-  return divided ? open_few_cores(options, session_options, loaded) : Result<void>();
+      options.workers > 1 && in_a_file && opened.session->info().provider == Provider::Cpu;
+  return divided ? open_few_cores(options, session_options, opened) : Result<void>();
 }
 
 Result<tokens::Tokenizer> load_tokenizer(const ModelFiles& files) {
@@ -361,9 +368,20 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& given)
   const LoadOptions options = settled(*files, given, tuned);
   // Before compiling: a graph may pool by itself.
   if (options.pooling != Pooling::FromModel) files->spec.pooling = options.pooling;
-  auto tokenizer = load_tokenizer(*files);
+  // A large vocabulary takes longer to read than a compiled graph, so both are read at once.
+  auto tokenizer_read = std::async([&] { return load_tokenizer(*files); });
+  Opened opened;
+  const auto session_opened = open_session(*files, options, opened);
+  auto tokenizer = tokenizer_read.get();
   if (!tokenizer) return tokenizer.error();
-  LoadedModel loaded{files->spec, std::move(*tokenizer), {}, {}, {}, 0, {}};
+  if (!session_opened) return session_opened.error();
+  LoadedModel loaded{files->spec,
+                     std::move(*tokenizer),
+                     {},
+                     std::move(opened.session),
+                     std::move(opened.few_cores),
+                     0,
+                     std::move(opened.info)};
   loaded.info.tuned = std::move(tuned);
   for (const model::DenseSpec& spec : files->spec.dense) {
     auto dense = vectors::Dense::load(spec);
@@ -371,9 +389,6 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& given)
     loaded.dense.push_back(std::move(*dense));
   }
 
-  if (auto opened = open_session(*files, options, loaded); !opened) {
-    return std::move(opened).error();
-  }
   const auto width = find_width(*loaded.session, loaded.tokenizer);
   if (!width) return width.error();
   if (const auto fits = check_width(loaded.spec, *width); !fits) return fits.error();
