@@ -2,6 +2,7 @@
 #include "load.h"
 
 #include <algorithm>
+#include <future>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -134,6 +135,41 @@ Result<void> check_width(const model::ModelSpec& spec, std::size_t width) {
                                         std::to_string(wanted)};
 }
 
+// All but the sessions.
+Result<LoadedModel> read_parts(const ModelFiles& files) {
+  auto tokenizer = load_tokenizer(files);
+  if (!tokenizer) return tokenizer.error();
+  LoadedModel loaded{files.spec, std::move(*tokenizer), {}, {}, {}, 0, {}};
+  for (const model::DenseSpec& spec : files.spec.dense) {
+    auto dense = vectors::Dense::load(spec);
+    if (!dense) return dense.error();
+    loaded.dense.push_back(std::move(*dense));
+  }
+  return loaded;
+}
+
+// A large vocabulary takes longer to read than a compiled graph, so both are read at once. Not
+// where a provider may be tried: the trial reads the same files, and a fault of theirs must not
+// become the provider's.
+Result<LoadedModel> load_parts(const ModelFiles& files, const LoadOptions& options, Trust trust) {
+  std::optional<Result<LoadedModel>> loaded;
+  auto reading = std::async([&] { return read_parts(files); });
+  if (may_use_device(options)) {
+    loaded.emplace(reading.get());
+    if (!*loaded) return std::move(*loaded);
+  }
+  ModelSessions sessions;
+  auto opened = open_model_session(files, options, trust, sessions);
+  if (!loaded) loaded.emplace(reading.get());
+  if (!*loaded) return std::move(*loaded);
+  if (!opened) return std::move(opened).error();
+  LoadedModel& model = **loaded;
+  model.session = std::move(sessions.session);
+  model.few_cores = std::move(sessions.few_cores);
+  model.info = std::move(sessions.info);
+  return std::move(*loaded);
+}
+
 // The width that the graph states, or that one token shows.
 Result<std::size_t> find_width(runtime::Session& session, const tokens::Tokenizer& tokenizer) {
   if (session.info().width != 0) return session.info().width;
@@ -238,18 +274,9 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
   if (!files) return files.error();
   // Before compiling: a graph may pool by itself.
   if (options.pooling != Pooling::FromModel) files->spec.pooling = options.pooling;
-  auto tokenizer = load_tokenizer(*files);
-  if (!tokenizer) return tokenizer.error();
-  LoadedModel loaded{files->spec, std::move(*tokenizer), {}, {}, {}, 0, {}};
-  for (const model::DenseSpec& spec : files->spec.dense) {
-    auto dense = vectors::Dense::load(spec);
-    if (!dense) return dense.error();
-    loaded.dense.push_back(std::move(*dense));
-  }
-
-  if (auto opened = open_model_session(*files, options, trust, loaded); !opened) {
-    return std::move(opened).error();
-  }
+  auto all = load_parts(*files, options, trust);
+  if (!all) return all;
+  LoadedModel& loaded = *all;
   const auto width = find_width(*loaded.session, loaded.tokenizer);
   if (!width) return width.error();
   if (const auto fits = check_width(loaded.spec, *width); !fits) return fits.error();
@@ -257,7 +284,7 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
   loaded.width = *width;
   loaded.info.dimension =
       loaded.spec.dense.empty() ? *width : loaded.spec.dense.back().out_features;
-  return loaded;
+  return all;
 }
 
 LiveInfo::LiveInfo(LoadedModel& model) : first_(model.info), now_(&first_) {

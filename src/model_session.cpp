@@ -389,7 +389,7 @@ Result<Opened> open_on_device(Judged judged, const ModelFiles& files, const Load
 
 // --- All of them
 
-void take(Opened opened, Provider provider, const LoadOptions& options, LoadedModel& loaded) {
+void take(Opened opened, Provider provider, const LoadOptions& options, ModelSessions& loaded) {
   loaded.info.path = opened.path;
   loaded.info.precision = opened.precision;
   loaded.info.graph_file = std::move(opened.graph_file);
@@ -418,7 +418,7 @@ bool is_here(Provider provider, const LoadOptions& options) {
 }  // namespace
 
 Result<void> open_model_session(const ModelFiles& files, const LoadOptions& given, Trust trust,
-                                LoadedModel& loaded) {
+                                ModelSessions& loaded) {
   // What was tuned holds for the processor. A trial, too, is the same before and after tuning.
   const LoadOptions options = untuned(given);
   const bool by_name = options.provider != Provider::Auto;
@@ -466,6 +466,13 @@ Result<void> open_model_session(const ModelFiles& files, const LoadOptions& give
   if (!opened) return std::move(opened).error();
   take(std::move(*opened), Provider::Cpu, on_processor, loaded);
   return {};
+}
+
+bool may_use_device(const LoadOptions& options) {
+  const auto candidates = candidates_of(options);
+  return std::any_of(candidates.begin(), candidates.end(), [&](Provider provider) {
+    return provider == options.provider || is_here(provider, options);
+  });
 }
 
 std::vector<ProviderReport> report_providers(const ModelFiles& files, const LoadOptions& options) {

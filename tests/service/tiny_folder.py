@@ -13,7 +13,7 @@ TOKENS_MAX = 64
 PROMPTS = {"query": "search for: ", "passage": "stored: "}
 
 
-def tensors(vocabulary_size, tokens_max):
+def tensors(vocabulary_size, tokens_max=TOKENS_MAX):
     random = numpy.random.default_rng(20240229)
 
     def normal(*shape):
