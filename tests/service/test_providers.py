@@ -132,6 +132,14 @@ def test_where_the_processor_is_used_instead_what_was_tuned_counts(fake, right):
     assert_cpu(fake.run("wrong", "embed", *TEXTS), right, "openvino")
 
 
+def test_a_fault_of_the_tokenizer_is_not_the_providers(own_tiny, cache):
+    fake = Fake(own_tiny, cache)
+    (own_tiny / "tokenizer.json").write_text("{")
+    assert_refused(fake.run("good", "embed", *TEXTS), 3, "tokenizer.json")
+    # No trial, whose failure would stay.
+    assert (fake.sessions(), fake.verdicts()) == ((0, 0), [])
+
+
 FAULTS = {
     "version": "9999",
     "create": "makes no session",
