@@ -132,7 +132,7 @@ def test_where_the_processor_is_used_instead_what_was_tuned_counts(fake, right):
     assert_cpu(fake.run("wrong", "embed", *TEXTS), right, "openvino")
 
 
-def test_a_fault_of_the_tokenizer_is_not_the_providers(own_tiny, cache):
+def test_a_fault_of_the_tokenizer_is_not_the_providers(cache, own_tiny):
     fake = Fake(own_tiny, cache)
     (own_tiny / "tokenizer.json").write_text("{")
     assert_refused(fake.run("good", "embed", *TEXTS), 3, "tokenizer.json")
