@@ -15,34 +15,16 @@ import datetime
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
-import sys
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/parity")]
+import models  # noqa: F401  (beside this file; it knows where scripts/ and tests/parity/ are)
+import numpy as np
+import parity
+from machine import THREADS, processor, seconds_of
 
-import numpy as np  # noqa: E402
-import parity  # noqa: E402
-
-THREADS = 2
 RIVAL_BATCH_SIZES = (8, 32, 128)  # the fastest in a trial round is its setting
-
-
-def processor():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def seconds_of(work):
-    begin = time.perf_counter()
-    result = work()
-    return time.perf_counter() - begin, result
 
 
 def textvec_run(model, texts_file, output):

@@ -15,84 +15,32 @@ with the Python that scripts/setup --tests made; TEXTVEC_BINARY names another bi
 """
 
 import argparse
-import concurrent.futures
 import datetime
 import gc
 import json
 import os
 import pathlib
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-import corpus  # beside this file; it knows where scripts/ and tests/parity/ are
-import make_qwen3
+import machine
+import models  # beside this file; it knows where scripts/ and tests/parity/ are
 import numpy as np
 import parity
 
-THREADS = corpus.THREADS
+THREADS = machine.THREADS
 TOLERANCE = 5e-6
 TEXTS = 20
 TEXT_TOKENS_MAX = 600
 PLAIN = "plain ONNX Runtime"
 BYTES_OF_WEIGHT = {"f32": 4, "f16": 2, "int8": 1}
 NOT_IN_THIS_VERSION = 2  # textvec's exit code for it, which other mistakes share
-BANDWIDTH_BYTES = 512 << 20  # of each thread, far more than a cache holds
-BANDWIDTH_ROUNDS = 4
 
 
 # --- The model and its plain export
-
-
-def load_transformer(folder, attention="sdpa"):
-    import torch
-    import transformers
-
-    torch.set_num_threads(THREADS)
-    transformers.utils.logging.disable_progress_bar()
-    return transformers.Qwen3Model.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation=attention
-    ).eval()
-
-
-def fresh_beside(folder):
-    """A name for what becomes `folder` when it is whole."""
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    return unfinished
-
-
-def export(folder, path):
-    """As torch.onnx.export writes it, with nothing fused."""
-    import torch
-
-    class HiddenStates(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = load_transformer(folder, "eager")
-
-        def forward(self, input_ids, attention_mask):
-            given = {"input_ids": input_ids, "attention_mask": attention_mask}
-            return self.model(**given, use_cache=False).last_hidden_state
-
-    ids = torch.arange(24).reshape(2, 12)
-    names = ["input_ids", "attention_mask", "last_hidden_state"]
-    unfinished = fresh_beside(path.parent)
-    unfinished.mkdir(parents=True)
-    torch.onnx.export(
-        HiddenStates().eval(),
-        (ids, torch.ones_like(ids)),
-        str(unfinished / path.name),
-        input_names=names[:2],
-        output_names=names[2:],
-        dynamic_axes={name: {0: "batch", 1: "length"} for name in names},
-        opset_version=17,
-        dynamo=False,
-    )
-    unfinished.rename(path.parent)
 
 
 def prepare(options):
@@ -100,12 +48,9 @@ def prepare(options):
     work = pathlib.Path(options.work)
     model = pathlib.Path(options.model or work / "model")
     plain = pathlib.Path(options.plain or work / "plain" / "model.onnx")
-    if not model.exists():
-        unfinished = fresh_beside(model)
-        make_qwen3.make_model(parity.onnx_model("qwen3-tokenizer"), unfinished)
-        unfinished.rename(model)
+    models.make_qwen3_in(model)
     if not plain.exists():
-        export(model, plain)
+        models.export(model, plain)
         gc.collect()
     # The compiled graph is as large as the model; the user's cache is no place for it.
     os.environ["TEXTVEC_CACHE"] = str(work / "cache")
@@ -113,12 +58,6 @@ def prepare(options):
 
 
 # --- Parity
-
-
-def tokenizer_of(model):
-    import tokenizers
-
-    return tokenizers.Tokenizer.from_file(str(model / "tokenizer.json"))
 
 
 def parity_texts(tokenizer):
@@ -137,7 +76,7 @@ def parity_texts(tokenizer):
 def with_transformers(model, rows):
     import torch
 
-    transformer = load_transformer(model)
+    transformer = models.load_transformer(model)
     vectors = []
     for ids in rows:
         with torch.inference_mode():
@@ -163,7 +102,7 @@ def textvec(command, *arguments):
 
 def compare(model, precisions):
     """Largest difference and smallest cosine of each precision that this textvec knows."""
-    tokenizer = tokenizer_of(model)
+    tokenizer = models.tokenizer_of(model)
     texts = parity_texts(tokenizer)
     rows = [tokenizer.encode(text).ids for text in texts]
     expected = with_transformers(model, rows)
@@ -200,7 +139,7 @@ def plain_ms(session, shape, seconds):
     session.run(None, given)
     times, end = [], time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
-        times.append(corpus.seconds_of(lambda: session.run(None, given))[0])
+        times.append(machine.seconds_of(lambda: session.run(None, given))[0])
     return 1000 * statistics.median(times)
 
 
@@ -220,27 +159,6 @@ def measure(model, plain, precisions, options):
             times[f"textvec, {precision}"].append(milliseconds)
         times[PLAIN].append(plain_ms(session, options.shape, options.seconds))
     return times
-
-
-def bandwidth():
-    """Bytes a second that the threads together read from memory: the best of some rounds."""
-    arrays = [np.ones(BANDWIDTH_BYTES // 4, np.float32) for _ in range(THREADS)]
-    best = 0.0
-    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        for _ in range(BANDWIDTH_ROUNDS):
-            for read in (np.max, np.sum):  # neither is the faster one everywhere
-                seconds, _ = corpus.seconds_of(lambda: list(pool.map(read, arrays)))
-                best = max(best, THREADS * BANDWIDTH_BYTES / seconds)
-    return best
-
-
-def weights_per_pass(model):
-    """Weights that every pass reads whole: all but the rows of tokens that it looks up."""
-    config = json.loads((model / "config.json").read_text())
-    hidden, head = config["hidden_size"], config["head_dim"]
-    heads = 2 * config["num_attention_heads"] + 2 * config["num_key_value_heads"]
-    layer = hidden * head * heads + 3 * hidden * config["intermediate_size"]
-    return config["num_hidden_layers"] * layer
 
 
 # --- The report
@@ -308,12 +226,12 @@ def main():
     model, plain = prepare(options)
     compared = compare(model, options.precision)
     result = {
-        "machine": f"{corpus.processor()}, {os.cpu_count()} cores, {THREADS} threads",
+        "machine": f"{machine.processor()}, {os.cpu_count()} cores, {THREADS} threads",
         "date": datetime.date.today().isoformat(),
         "shape": options.shape,
         "parity": compared,
-        "weights": weights_per_pass(model),
-        "bandwidth": bandwidth(),
+        "weights": models.weights_per_pass(model),
+        "bandwidth": machine.bandwidth(),
         "ms": measure(model, plain, list(compared["by_precision"]), options),
     }
     if options.json:

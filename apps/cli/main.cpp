@@ -20,6 +20,7 @@
 #include "commands.h"
 #include "exit_code.h"
 #include "hub/locate.h"
+#include "model/read_double.h"
 #include "output_file.h"
 #include "own_program.h"
 #include "progress.h"
@@ -89,6 +90,15 @@ bool read_number(const std::string& text, Number& number) {
   const char* end = text.data() + text.size();
   const auto read = std::from_chars(text.data(), end, number);
   return read.ec == std::errc() && read.ptr == end;
+}
+
+bool read_number(const std::string& text, double& number) {
+  // What strtod() would read beside numbers, such as " 1", "0x1p3" and "inf".
+  if (text.empty() || text.front() == '+') return false;
+  if (text.find_first_not_of("0123456789.eE+-") != std::string::npos) return false;
+  const auto read = model::read_double(text, 2);  // what is too small is refused like the too large
+  number = read.value_or(0);
+  return read.has_value();
 }
 
 template <class Number, class Target>

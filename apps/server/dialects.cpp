@@ -281,9 +281,10 @@ std::string tei_tokens(std::span<const Token> tokens, std::string_view text, boo
   for (const Token& token : tokens) {
     if (token.added && !special_tokens) continue;
     if (out.size() > 1) out += ',';
+    // Special to TEI is what the template added; the rest stands in the text.
     JsonObject json;
-    json.integer("id", token.id).string("text", token.text).boolean("special", token.special);
-    if (token.special) {
+    json.integer("id", token.id).string("text", token.text).boolean("special", token.added);
+    if (token.added) {
       json.json("start", "null").json("stop", "null");
     } else {
       const std::size_t begin = count_to(token.begin_byte);

@@ -387,7 +387,7 @@ asio::awaitable<bool> Connection::read_body(const Framing& framing, Exchange& ex
     // What has no end within the buffer never will.
     if ((error && !needs_more) ||
         (needs_more && input_.size() >= limits().pipelined_bytes_max / 2)) {
-      co_return co_await refuse(exchange, 400, "the body's chunks are damaged");
+      co_return co_await refuse(exchange, 400, "the body's chunks, or the head, are damaged");
     }
     if (auto busy = account(parser.get().body().size(), counted, exchange)) {
       server_.service().metrics().failed("overloaded");
@@ -463,9 +463,10 @@ asio::awaitable<bool> Connection::refuse(Exchange& exchange, unsigned status, st
 
 asio::awaitable<bool> Connection::send(Exchange& exchange, Reply reply) {
   const bool keep_alive = exchange.keep_alive && !draining_;
-  http::response<http::string_body> response(static_cast<http::status>(reply.status),
-                                             10 + exchange.minor);
-  response.keep_alive(keep_alive);
+  http::response<http::string_body> response(static_cast<http::status>(reply.status), 11);
+  // Said to clients of HTTP/1.0 too, whose connections end by default.
+  if (!keep_alive) response.set(http::field::connection, "close");
+  if (keep_alive && exchange.minor == 0) response.set(http::field::connection, "keep-alive");
   response.set(http::field::server, "textvec");
   response.set("x-request-id", exchange.id);
   for (const auto& [name, value] : reply.fields) response.set(name, value);

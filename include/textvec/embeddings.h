@@ -28,7 +28,7 @@ struct Chunk {
 struct Token {
   std::uint32_t id = 0;
   std::string text{};    // of the text, where it stands; of an added token its name
-  bool special = false;  // put there by the template, or typed in the text
+  bool special = false;  // one of the special ones: added, typed, or what nobody knows ([UNK])
   bool added = false;    // put there by the template
   // In the text with its prompt; whole characters. Added tokens stand nowhere: 0 and 0.
   std::uint64_t begin_byte = 0;

@@ -9,7 +9,9 @@ namespace textvec::model {
 
 std::optional<double> read_double(const std::string& text, double estimate) {
   double value = 0;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+  const char* end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, value);
+  if (text.empty() || read.ptr != end) return std::nullopt;
   if (read.ec != std::errc::result_out_of_range) return value;
   if (std::abs(estimate) > 1) return std::nullopt;
   return 0;

@@ -12,8 +12,9 @@ namespace textvec::model {
 std::optional<double> read_double(const std::string& text, double /*estimate*/) {
   // Never freed: threads may read until the process ends.
   static const locale_t plain = ::newlocale(LC_ALL_MASK, "C", nullptr);
-  const double value = ::strtod_l(text.c_str(), nullptr, plain);
-  if (std::isinf(value)) return std::nullopt;
+  char* end = nullptr;
+  const double value = ::strtod_l(text.c_str(), &end, plain);
+  if (text.empty() || end != text.c_str() + text.size() || std::isinf(value)) return std::nullopt;
   return value;
 }
 

@@ -165,11 +165,8 @@ class Server:
 @contextlib.contextmanager
 def serving(*options, model, port=("--port", "0"), **more):
     process = command_line.start("serve", *port, *options, model=model, **more)
-    alarm = threading.Timer(SECONDS_MAX, process.kill)
-    alarm.start()
-    with process, contextlib.ExitStack() as ending:
+    with process, contextlib.ExitStack() as ending:  # what waits for it has limits of its own
         ending.callback(process.kill)
-        ending.callback(alarm.cancel)
         yield Server(process)
 
 

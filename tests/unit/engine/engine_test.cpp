@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -477,6 +478,36 @@ TEST(EngineLoad, OptionsOfAProviderAreChecked) {
     options.trial_limit = std::chrono::seconds(seconds);
     EXPECT_TRUE(Engine::load((tiny.folder / "model").string(), options)) << seconds;
   }
+}
+
+TEST(EngineLoad, WithoutAProgramNoProviderIsTried) {
+  const Tiny tiny;
+  // Found as a file, and never loaded unless it is required: it is no library.
+  const auto library = tiny.folder / "libonnxruntime_providers_openvino_plugin.so";
+  testing::write_file(library, "no library");
+  LoadOptions options = tiny.options();
+  options.provider = Provider::OpenVino;
+  options.provider_library = library;
+  std::vector<std::string> lines;
+  options.log = [&](std::string_view line) { lines.emplace_back(line); };
+  for (const auto& [program, word] :
+       {std::pair{"", "no textvec program is named"}, std::pair{"textvec", "absolute path"},
+        std::pair{"/nowhere/textvec", "/nowhere/textvec"}}) {
+    options.trial_program = program;
+    lines.clear();
+    const Engine engine = Engine::load((tiny.folder / "model").string(), options).value();
+    EXPECT_EQ(engine.info().provider, Provider::Cpu);
+    EXPECT_NE(engine.info().provider_note.find(word), std::string::npos)
+        << engine.info().provider_note;
+    EXPECT_EQ(std::count(lines.begin(), lines.end(), engine.info().provider_note), 1);
+    EXPECT_TRUE(engine.embed("w5 w6"));
+  }
+  options.trial_program.clear();
+  options.require_provider = true;
+  const auto required = Engine::load((tiny.folder / "model").string(), options);
+  ASSERT_FALSE(required);
+  EXPECT_EQ(required.error().code, ErrorCode::Provider);
+  EXPECT_NE(required.error().message.find("openvino"), std::string::npos);
 }
 
 TEST(EngineLoad, ACompiledGraphRunsAsIs) {

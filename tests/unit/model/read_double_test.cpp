@@ -58,6 +58,15 @@ TEST(ReadDouble, KnowsTheSmallest) {
   EXPECT_EQ(read_double("0e999", 0), 0.0);
 }
 
+TEST(ReadDouble, TakesAllOrNothing) {
+  for (const char* text : {"", "-", ".", "1e", "1e+", "1.5.5", "1-2", "--1", "e5"}) {
+    EXPECT_EQ(read_double(text, 1), std::nullopt) << text;
+  }
+  EXPECT_EQ(read_double(".5", 1), 0.5);
+  EXPECT_EQ(read_double("5.", 1), 5.0);
+  EXPECT_EQ(read_double("1E+2", 1), 100.0);
+}
+
 TEST(ReadDouble, KeepsTheSignOfZero) { EXPECT_TRUE(std::signbit(*read_double("-0.0", 0))); }
 
 TEST(ReadDouble, TakesAPointInEveryLocale) {

@@ -208,7 +208,7 @@ TEST(Replies, TokensStandInCharacters) {
   const std::string text = "\xc3\xa9 [SEP]b";
   EXPECT_EQ(tei_tokens(tokens, text, false),
             "[{\"id\":5,\"text\":\"\xc3\xa9\",\"special\":false,\"start\":0,\"stop\":1},"
-            "{\"id\":102,\"text\":\"[SEP]\",\"special\":true,\"start\":null,\"stop\":null},"
+            "{\"id\":102,\"text\":\"[SEP]\",\"special\":false,\"start\":2,\"stop\":7},"
             "{\"id\":6,\"text\":\"b\",\"special\":false,\"start\":7,\"stop\":8}]");
   EXPECT_EQ(tei_tokens(tokens, text, true).find("[{\"id\":101,\"text\":\"[CLS]\",\"special\":true"),
             0U);

@@ -45,7 +45,7 @@ class ServiceTest : public ::testing::Test {
     EXPECT_FALSE(place.busy);
     std::promise<Reply> promise;
     service->answer(*route, std::move(request), std::move(place.place),
-                    [&promise](Reply reply) { promise.set_value(std::move(reply)); });
+                    [&promise](Reply answer) { promise.set_value(std::move(answer)); });
     return promise.get_future().get();
   }
   Reply get(std::string_view path) {
@@ -88,11 +88,11 @@ TEST_F(ServiceTest, GivesTheEnginesVectors) {
   EXPECT_EQ(post("/embed", R"({"inputs":["w5 w6"]})").body, row);
   // The template's [CLS] is 2, its [SEP] is 3, and w5 is 5.
   EXPECT_EQ(post("/embed", R"({"inputs":[2,5,6,3]})").body, row);
-  const Reply reply = post("/v1/embeddings", R"({"input":"w5 w6"})");
-  EXPECT_NE(reply.body.find(row.substr(1, row.size() - 2)), std::string::npos);
-  EXPECT_EQ(reply.tokens, 4U);
-  EXPECT_EQ(field(reply, "x-compute-tokens"), "4");
-  EXPECT_EQ(field(reply, "x-compute-characters"), "5");
+  const Reply answer = post("/v1/embeddings", R"({"input":"w5 w6"})");
+  EXPECT_NE(answer.body.find(row.substr(1, row.size() - 2)), std::string::npos);
+  EXPECT_EQ(answer.tokens, 4U);
+  EXPECT_EQ(field(answer, "x-compute-tokens"), "4");
+  EXPECT_EQ(field(answer, "x-compute-characters"), "5");
   EXPECT_NE(post("/api/embed", R"({"input":"w5 w6"})").body.find(row), std::string::npos);
 }
 
