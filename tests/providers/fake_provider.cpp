@@ -1,6 +1,6 @@
 // In: $TEXTVEC_FAKE_PROVIDER, a way to misbehave. Out: a real plugin provider of ONNX Runtime that
-// computes the products of a graph (MatMul with a matrix) on the processor, right or in that way.
-// It calls itself what it is registered as, so that it stands for any plugin.
+// computes the products of a graph (MatMul or Gemm with a matrix) on the processor, right or in
+// that way. It calls itself what it is registered as, so that it stands for any plugin.
 //
 //   good      as it should be                    slow      50 ms for each product
 //   version   wants another ONNX Runtime         run       every run fails
@@ -83,6 +83,8 @@ OrtStatus* multiply(OrtKernelContext* raw) {
   shape.back() = b_shape[1];
   const float* left = a.GetTensorData<float>();
   const float* right = b.GetTensorData<float>();
+  const float* added =
+      context.GetInputCount() > 2 ? context.GetInput(2).GetTensorData<float>() : nullptr;
   std::vector<float> values(rows * columns);
   std::vector<double> sums(columns);
   for (std::size_t row = 0; row < rows; ++row) {
@@ -94,7 +96,8 @@ OrtStatus* multiply(OrtKernelContext* raw) {
       }
     }
     for (std::size_t column = 0; column < columns; ++column) {
-      values[row * columns + column] = static_cast<float>(sums[column]);
+      const float bias = added == nullptr ? 0 : added[column];
+      values[row * columns + column] = static_cast<float>(sums[column]) + bias;
     }
   }
   misbehave(values);
@@ -129,9 +132,11 @@ struct Product : OrtNodeComputeInfo {
 
 bool takes(const Ort::ConstNode& node) {
   if (mode() == "zeros") return node.GetOutputs().at(0).IsGraphOutput();
-  if (node.GetOperatorType() != "MatMul" || mode() == "nothing") return false;
+  // ONNX Runtime makes a Gemm of a product and a sum, with no factors and nothing transposed.
+  const bool with_bias = node.GetOperatorType() == "Gemm";
+  if ((!with_bias && node.GetOperatorType() != "MatMul") || mode() == "nothing") return false;
   const auto inputs = node.GetInputs();
-  if (inputs.size() != 2) return false;
+  if (inputs.size() != (with_bias ? 3 : 2)) return false;
   const auto info = inputs[1].TypeInfo().GetTensorTypeAndShapeInfo();
   return info.GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT &&
          info.GetShape().size() == 2 && inputs[1].IsConstantInitializer();
