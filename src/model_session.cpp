@@ -230,7 +230,9 @@ std::vector<std::string> trial_command(const std::string& program, const ModelFi
   };
   add("--provider", std::string(to_string(use.provider)));
   if (!use.library.empty()) add("--provider-library", use.library);
-  for (const auto& [key, value] : use.options) add("--provider-option", key + "=" + value);
+  for (const auto& [key, value] : use.options) {
+    add("--provider-option", std::string(key).append("=").append(value));
+  }
   add("--precision", std::string(to_string(options.precision)));
   add("--target", std::string(to_string(options.target)));
   std::string buckets;
@@ -257,7 +259,9 @@ std::string trial_subject(const Prepared& prepared, const LoadOptions& options,
                      machine.system + ", " + machine.processor + ", " +
                      std::to_string(machine.cores_logical) + " cores\n" + name_of(use.provider) +
                      "\n";
-  for (const auto& [key, value] : use.options) text += key + "=" + value + "\n";
+  for (const auto& [key, value] : use.options) {
+    text.append(key).append("=").append(value).append("\n");
+  }
   if (!use.library.empty()) {
     std::error_code error;
     const auto bytes = fs::file_size(use.library, error);

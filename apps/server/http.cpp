@@ -283,7 +283,7 @@ asio::awaitable<bool> Connection::read_head(HeadReader& reader, Exchange& exchan
     const auto state = idle_ ? HeadReader::State::More : reader.read(input_);
     if (state == HeadReader::State::Done) co_return true;
     if (state == HeadReader::State::Bad) {
-      const Refusal refusal = reader.refusal();
+      const Refusal& refusal = reader.refusal();
       exchange.id = request_id({});
       co_return co_await refuse(exchange, refusal.status, refusal.message);
     }
@@ -626,7 +626,7 @@ Result<Drained> serve_http(Listener listener, Service& service, const ServeOptio
     if (!service.wait_until_idle(2 * kGiveUp)) {
       drained.all = false;
       drained.idle = false;
-      (void)server.release();
+      [[maybe_unused]] const Server* left_behind = server.release();
     }
     return drained;
   } catch (const std::system_error& error) {

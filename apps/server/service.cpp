@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <exception>
 #include <utility>
 
@@ -54,7 +55,7 @@ constexpr std::array<Route, 36> kRoutes{{
 }};
 
 std::string milliseconds(std::chrono::duration<double, std::milli> time) {
-  return std::to_string(static_cast<std::int64_t>(time.count() + 0.5));
+  return std::to_string(std::llround(time.count()));
 }
 
 std::size_t characters_of(const std::vector<std::string>& texts) {
