@@ -346,6 +346,8 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
   }
 }
 
+// Taken over by those that keep it.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 void Session::when_device_is_lost(std::function<void(const SessionInfo&)> /*lost*/) {}
 
 std::string runtime_version() { return "ONNX Runtime " + Ort::GetVersionString(); }

@@ -285,7 +285,8 @@ const char* device_word(OrtHardwareDeviceType type) {
 
 // One device of the provider: the type that is asked for, else the first in this order. An NPU
 // wants fixed shapes, which the fused graph has not.
-Ort::ConstEpDevice choose_device(Ort::Env& environment, const Known& entry, std::string wanted) {
+Ort::ConstEpDevice choose_device(Ort::Env& environment, const Known& entry,
+                                 const std::string& wanted) {
   std::vector<Ort::ConstEpDevice> devices = environment.GetEpDevices();
   std::erase_if(devices, [&](const Ort::ConstEpDevice& device) {
     return device.EpName() != std::string_view(entry.runtime_name);
