@@ -97,6 +97,7 @@ Result<Listener> Listener::open_path(const std::string& path) {
       return Error{ErrorCode::InvalidArgument, path + " is there and is no socket"};
     }
     const Descriptor asking(socket(AF_UNIX, SOCK_STREAM, 0));
+    if (asking.get() < 0) return system_error("no socket");
     if (connect(asking.get(), generic, sizeof(address)) == 0) {
       return Error{ErrorCode::Internal, "another server listens on " + path};
     }
