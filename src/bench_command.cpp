@@ -70,10 +70,8 @@ Result<void> make_vectors(const runtime::HiddenStates& states, const batch::Batc
 
 }  // namespace
 
-Bench::Bench(std::unique_ptr<LoadedModel> model, std::size_t batch_tokens_max)
-    : model_(std::move(model)),
-      live_info_(std::make_unique<LiveInfo>(*model_)),
-      batch_tokens_max_(batch_tokens_max) {}
+Bench::Bench(std::unique_ptr<LoadedModel> model)
+    : model_(std::move(model)), live_info_(std::make_unique<LiveInfo>(*model_)) {}
 Bench::Bench(Bench&&) noexcept = default;
 Bench& Bench::operator=(Bench&&) noexcept = default;
 Bench::~Bench() = default;
@@ -83,7 +81,8 @@ const ModelInfo& Bench::info() const noexcept { return live_info_->now(); }
 Result<Bench> Bench::load(std::string_view model, LoadOptions options) {
   auto loaded = load_model(model, options);
   if (!loaded) return std::move(loaded).error();
-  return Bench(std::make_unique<LoadedModel>(std::move(*loaded)), options.batch_tokens_max);
+  loaded->few_cores.reset();  // one batch after the other is what is measured
+  return Bench(std::make_unique<LoadedModel>(std::move(*loaded)));
 }
 
 Result<void> Bench::check(const BenchShape& shape) const {
@@ -142,7 +141,7 @@ Result<BenchRun> Bench::measure(const std::vector<std::string>& texts, const std
   }
   end_lap(run.tokenize);
 
-  const auto planned = batch::plan(lengths, {batch_tokens_max_});
+  const auto planned = batch::plan(lengths, {model_->info.batch_tokens_max});
   result.batches = planned.size();
   result.tokens = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
   for (const auto& indices : planned) {

@@ -63,14 +63,13 @@ class Bench {
   const ModelInfo& info() const noexcept;
 
  private:
-  Bench(std::unique_ptr<LoadedModel> model, std::size_t batch_tokens_max);
+  explicit Bench(std::unique_ptr<LoadedModel> model);
   Result<std::string> text_of(std::size_t tokens) const;
   Result<BenchRun> measure(const std::vector<std::string>& texts, const std::stop_token& stop,
                            BenchResult& result) const;
 
   std::unique_ptr<LoadedModel> model_;
   std::unique_ptr<LiveInfo> live_info_;
-  std::size_t batch_tokens_max_;
 };
 
 }  // namespace textvec

@@ -1,4 +1,4 @@
-// The public API: a text's way, a line per stage. text -> prompt -> tokens -> queue -> (worker:
+// The public API: a text's way, a line per stage. text -> prompt -> tokens -> queue -> (workers:
 // batch, session, pooling) -> vector.
 #include "textvec/engine.h"
 
@@ -99,12 +99,14 @@ struct Engine::Impl {
         queue_texts_max(options.queue_texts_max),
         queue(options.queue_texts_max) {}
 
-  Result<void> start(const LoadOptions& options) {
-    auto started = Worker::start(queue, *model.session, std::move(model.dense),
-                                 {options.batch_tokens_max, model.info.pooling, model.width,
-                                  static_cast<std::int64_t>(model.spec.transformer.pad_token_id)});
+  Result<void> start() {
+    runtime::Session& few_cores = model.few_cores ? *model.few_cores : *model.session;
+    auto started = Workers::start(
+        queue, {*model.session, few_cores}, std::move(model.dense),
+        {model.info.workers, model.info.batch_tokens_max, model.info.pooling, model.width,
+         static_cast<std::int64_t>(model.spec.transformer.pad_token_id)});
     if (!started) return std::move(started).error();
-    worker = std::move(*started);
+    workers = std::move(*started);
     return {};
   }
 
@@ -363,7 +365,7 @@ struct Engine::Impl {
   const std::size_t text_bytes_max;
   const std::size_t queue_texts_max;
   mutable batch::Queue queue;
-  std::unique_ptr<Worker> worker{};  // last: it stops before what it uses is gone
+  std::unique_ptr<Workers> workers{};  // last: they stop before what they use is gone
 };
 
 Engine::Engine(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -375,7 +377,7 @@ Result<Engine> Engine::load(std::string_view model, LoadOptions options) {
   auto loaded = load_model(model, options);
   if (!loaded) return loaded.error();
   auto impl = std::make_unique<Impl>(std::move(*loaded), options);
-  if (auto started = impl->start(options); !started) return std::move(started).error();
+  if (auto started = impl->start(); !started) return std::move(started).error();
   return Engine(std::move(impl));
 }
 

@@ -2,15 +2,18 @@
 #include "load.h"
 
 #include <algorithm>
+#include <future>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "hub/locate.h"
 #include "model/folder.h"
 #include "model/safetensors.h"
 #include "model_session.h"
+#include "runtime/machine.h"
 #include "runtime/providers.h"
 #include "runtime/session.h"
 
@@ -22,10 +25,10 @@ namespace fs = std::filesystem;
 // Exported graphs hold a position table, and nothing says how long: BERT's length is the safe
 // guess.
 constexpr std::size_t kTokensMaxAssumed = 512;
-constexpr std::size_t kBatchTokensMax = std::size_t{1} << 20;
+// More than these are worth a warning: each waits for the others at the end of every node.
+constexpr unsigned kThreadsOfACoreMax = 4;
 constexpr std::size_t kQueueTextsMax = std::size_t{1} << 20;
 constexpr std::size_t kTextBytesMax = std::size_t{1} << 30;
-constexpr unsigned kThreadsMax = 1024;
 constexpr std::size_t kTrialSecondsMax = 3600;
 
 Result<void> check_range(const char* name, std::size_t value, std::size_t max) {
@@ -35,9 +38,13 @@ Result<void> check_range(const char* name, std::size_t value, std::size_t max) {
 }
 
 Result<void> check_options(const LoadOptions& options) {
-  if (options.threads > kThreadsMax) {
-    return Error{ErrorCode::InvalidArgument, "threads is " + std::to_string(options.threads) +
-                                                 "; it takes 0 to " + std::to_string(kThreadsMax)};
+  for (const auto& [name, value, max] :
+       {std::tuple("threads", std::size_t{options.threads}, std::size_t{kThreadsMax}),
+        std::tuple("workers", std::size_t{options.workers}, std::size_t{kThreadsMax}),
+        std::tuple("batch_tokens_max", options.batch_tokens_max, kBatchTokensMax)}) {
+    if (value <= max) continue;
+    return Error{ErrorCode::InvalidArgument, std::string(name) + " is " + std::to_string(value) +
+                                                 "; it takes 0 to " + std::to_string(max)};
   }
   if (options.target != Target::Static && !options.buckets.empty() &&
       (options.target == Target::Fused || !runtime::takes_static_graphs(options.provider))) {
@@ -53,8 +60,7 @@ Result<void> check_options(const LoadOptions& options) {
     return valid;
   }
   for (const auto& checked :
-       {check_range("batch_tokens_max", options.batch_tokens_max, kBatchTokensMax),
-        check_range("queue_texts_max", options.queue_texts_max, kQueueTextsMax),
+       {check_range("queue_texts_max", options.queue_texts_max, kQueueTextsMax),
         check_range("text_bytes_max", options.text_bytes_max, kTextBytesMax),
         check_range("trial_limit", static_cast<std::size_t>(options.trial_limit.count()),
                     kTrialSecondsMax)}) {
@@ -129,6 +135,41 @@ Result<void> check_width(const model::ModelSpec& spec, std::size_t width) {
                                         std::to_string(wanted)};
 }
 
+// All but the sessions.
+Result<LoadedModel> read_parts(const ModelFiles& files) {
+  auto tokenizer = load_tokenizer(files);
+  if (!tokenizer) return tokenizer.error();
+  LoadedModel loaded{files.spec, std::move(*tokenizer), {}, {}, {}, 0, {}};
+  for (const model::DenseSpec& spec : files.spec.dense) {
+    auto dense = vectors::Dense::load(spec);
+    if (!dense) return dense.error();
+    loaded.dense.push_back(std::move(*dense));
+  }
+  return loaded;
+}
+
+// A large vocabulary takes longer to read than a compiled graph, so both are read at once. Not
+// where a provider may be tried: the trial reads the same files, and a fault of theirs must not
+// become the provider's.
+Result<LoadedModel> load_parts(const ModelFiles& files, const LoadOptions& options, Trust trust) {
+  std::optional<Result<LoadedModel>> loaded;
+  auto reading = std::async([&] { return read_parts(files); });
+  if (may_use_device(options)) {
+    loaded.emplace(reading.get());
+    if (!*loaded) return std::move(*loaded);
+  }
+  ModelSessions sessions;
+  auto opened = open_model_session(files, options, trust, sessions);
+  if (!loaded) loaded.emplace(reading.get());
+  if (!*loaded) return std::move(*loaded);
+  if (!opened) return std::move(opened).error();
+  LoadedModel& model = **loaded;
+  model.session = std::move(sessions.session);
+  model.few_cores = std::move(sessions.few_cores);
+  model.info = std::move(sessions.info);
+  return std::move(*loaded);
+}
+
 // The width that the graph states, or that one token shows.
 Result<std::size_t> find_width(runtime::Session& session, const tokens::Tokenizer& tokenizer) {
   if (session.info().width != 0) return session.info().width;
@@ -161,7 +202,6 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
   if (info.provider != session.provider) info.provider_note = session.provider_note;
   info.provider = session.provider;
   info.placement = session.placement;
-  info.batch_tokens_max = options.batch_tokens_max;
   info.runtime = runtime::runtime_version();
   info.notes = spec.notes;
   if (model.tokenizer.final_token_added()) {
@@ -176,6 +216,12 @@ void describe(const ModelFiles& files, const LoadOptions& options, LoadedModel& 
   if (info.path == GraphPath::Static && bucket_tokens < info.tokens_max) {
     info.notes.push_back("texts of more than " + std::to_string(bucket_tokens) +
                          " tokens run on the processor, on the fused graph");
+  }
+  const unsigned cores = runtime::describe_machine().cores_logical;
+  if (info.threads > kThreadsOfACoreMax * cores) {
+    info.notes.push_back(std::to_string(info.threads) + " threads on " + std::to_string(cores) +
+                         " cores wait for each other; fewer are faster");
+    if (options.log) options.log(info.notes.back());
   }
   if (spec.tokens_max == 0) {
     info.notes.push_back("no file states a token limit; " + std::to_string(kTokensMaxAssumed) +
@@ -228,18 +274,9 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
   if (!files) return files.error();
   // Before compiling: a graph may pool by itself.
   if (options.pooling != Pooling::FromModel) files->spec.pooling = options.pooling;
-  auto tokenizer = load_tokenizer(*files);
-  if (!tokenizer) return tokenizer.error();
-  LoadedModel loaded{files->spec, std::move(*tokenizer), {}, {}, 0, {}};
-  for (const model::DenseSpec& spec : files->spec.dense) {
-    auto dense = vectors::Dense::load(spec);
-    if (!dense) return dense.error();
-    loaded.dense.push_back(std::move(*dense));
-  }
-
-  if (auto opened = open_model_session(*files, options, trust, loaded); !opened) {
-    return std::move(opened).error();
-  }
+  auto all = load_parts(*files, options, trust);
+  if (!all) return all;
+  LoadedModel& loaded = *all;
   const auto width = find_width(*loaded.session, loaded.tokenizer);
   if (!width) return width.error();
   if (const auto fits = check_width(loaded.spec, *width); !fits) return fits.error();
@@ -247,7 +284,7 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
   loaded.width = *width;
   loaded.info.dimension =
       loaded.spec.dense.empty() ? *width : loaded.spec.dense.back().out_features;
-  return loaded;
+  return all;
 }
 
 LiveInfo::LiveInfo(LoadedModel& model) : first_(model.info), now_(&first_) {

@@ -20,12 +20,16 @@
 
 namespace textvec {
 
+inline constexpr unsigned kThreadsMax = 1024;
+inline constexpr std::size_t kBatchTokensMax = std::size_t{1} << 20;
+
 struct LoadedModel {
   model::ModelSpec spec{};
   tokens::Tokenizer tokenizer;
   std::vector<vectors::Dense> dense{};
   std::unique_ptr<runtime::Session> session{};
-  std::size_t width = 0;  // of the session's output
+  std::unique_ptr<runtime::Session> few_cores{};  // when several batches run at a time
+  std::size_t width = 0;                          // of the session's output
   ModelInfo info{};
 };
 

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -24,6 +25,7 @@
 #include "runtime/static_session.h"
 #include "runtime/trial.h"
 #include "textvec/version.h"
+#include "tuning.h"
 
 namespace textvec {
 namespace {
@@ -55,8 +57,11 @@ fs::path graphs_folder(const LoadOptions& options) {
   return {};
 }
 
-unsigned threads_of(const LoadOptions& options) {
-  return options.threads != 0 ? options.threads : runtime::describe_machine().cores_physical;
+runtime::SessionOptions session_options_of(const LoadOptions& options) {
+  runtime::SessionOptions session_options;
+  session_options.threads = options.threads;
+  session_options.usual_tokens = options.batch_tokens_max;
+  return session_options;
 }
 
 Result<void> check_as_is(const LoadOptions& options) {
@@ -101,6 +106,7 @@ struct Opened {
   std::string graph_file{};
   std::vector<BucketInfo> buckets{};
   std::unique_ptr<runtime::Session> session{};
+  std::unique_ptr<runtime::Session> few_cores{};  // on the processor, when there are workers
 };
 
 bool wants_static(const ModelFiles& files, const LoadOptions& options, Provider provider) {
@@ -168,9 +174,18 @@ Result<std::unique_ptr<runtime::Session>> open_any_shape(const ModelFiles& files
   options.check_weights = false;
   auto prepared = prepare(files, options, Provider::Cpu);
   if (!prepared) return std::move(prepared).error();
-  runtime::SessionOptions session_options;
-  session_options.threads = threads_of(options);
-  return runtime::open_session(std::move(*prepared->graph), session_options);
+  return runtime::open_session(std::move(*prepared->graph), session_options_of(options));
+}
+
+// The same file again, for batches that run beside each other: its weights are mapped, once for
+// both.
+Result<std::unique_ptr<runtime::Session>> open_few_cores(const std::string& graph_file,
+                                                         const LoadOptions& options) {
+  runtime::SessionOptions session_options = session_options_of(options);
+  session_options.threads = std::max(1U, options.threads / options.workers);
+  graph::OnnxModel graph;
+  graph.file = graph_file;
+  return runtime::open_session(std::move(graph), session_options);
 }
 
 Result<Opened> open_prepared(Prepared prepared, const ModelFiles& files, const LoadOptions& options,
@@ -178,9 +193,12 @@ Result<Opened> open_prepared(Prepared prepared, const ModelFiles& files, const L
   Opened opened;
   opened.path = prepared.path;
   opened.precision = prepared.precision;
-  runtime::SessionOptions session_options;
-  session_options.threads = threads_of(options);
+  runtime::SessionOptions session_options = session_options_of(options);
   session_options.use = use;
+  // A full bucket is what it is for, and a device's memory is its own affair.
+  if (prepared.programs || use.provider != Provider::Cpu) {
+    session_options.usual_tokens = std::numeric_limits<std::size_t>::max();
+  }
   if (prepared.programs) {
     runtime::StaticOptions static_options;
     static_options.session = session_options;
@@ -195,9 +213,14 @@ Result<Opened> open_prepared(Prepared prepared, const ModelFiles& files, const L
     return opened;
   }
   opened.graph_file = prepared.graph->file.string();
+  const bool in_a_file = prepared.graph->model.empty();
   auto session = runtime::open_session(std::move(*prepared.graph), session_options);
   if (!session) return std::move(session).error();
   opened.session = std::move(*session);
+  if (options.workers <= 1 || !in_a_file || use.provider != Provider::Cpu) return opened;
+  auto few_cores = open_few_cores(opened.graph_file, options);
+  if (!few_cores) return std::move(few_cores).error();
+  opened.few_cores = std::move(*few_cores);
   return opened;
 }
 
@@ -243,7 +266,7 @@ std::vector<std::string> trial_command(const std::string& program, const ModelFi
   if (options.pooling != Pooling::FromModel) {
     add("--pooling", std::string(to_string(options.pooling)));
   }
-  add("--threads", std::to_string(threads_of(options)));
+  add("--threads", std::to_string(options.threads));
   add("--trial-seconds", std::to_string(options.trial_limit.count()));
   const fs::path cache = cache_folder_of(options);
   if (!cache.empty()) add("--cache-folder", fs::absolute(cache, error).string());
@@ -273,7 +296,7 @@ std::string trial_subject(const Prepared& prepared, const LoadOptions& options,
   text += std::string(to_string(prepared.path)) + " " + prepared.key;
   for (const Bucket bucket : prepared.buckets) text += " " + to_string(bucket);
   text += ", pooling " + std::string(to_string(options.pooling)) + ", " +
-          std::to_string(threads_of(options)) + " threads";
+          std::to_string(options.threads) + " threads";
   return text;
 }
 
@@ -373,13 +396,17 @@ Result<Opened> open_on_device(Judged judged, const ModelFiles& files, const Load
 
 // --- All of them
 
-void take(Opened opened, Provider provider, LoadedModel& loaded) {
+void take(Opened opened, Provider provider, const LoadOptions& options, ModelSessions& loaded) {
   loaded.info.path = opened.path;
   loaded.info.precision = opened.precision;
   loaded.info.graph_file = std::move(opened.graph_file);
   loaded.info.buckets = std::move(opened.buckets);
   loaded.info.provider = provider;
+  loaded.info.threads = options.threads;
+  loaded.info.workers = opened.few_cores ? options.workers : 1;
+  loaded.info.batch_tokens_max = options.batch_tokens_max;
   loaded.session = std::move(opened.session);
+  loaded.few_cores = std::move(opened.few_cores);
 }
 
 std::vector<Provider> candidates_of(const LoadOptions& options) {
@@ -397,9 +424,10 @@ bool is_here(Provider provider, const LoadOptions& options) {
 
 }  // namespace
 
-Result<void> open_model_session(const ModelFiles& files, const LoadOptions& options, Trust trust,
-                                LoadedModel& loaded) {
-  loaded.info.threads = threads_of(options);
+Result<void> open_model_session(const ModelFiles& files, const LoadOptions& given, Trust trust,
+                                ModelSessions& loaded) {
+  // What was tuned holds for the processor. A trial, too, is the same before and after tuning.
+  const LoadOptions options = untuned(given);
   const bool by_name = options.provider != Provider::Auto;
   std::string reasons;
   bool is_news = false;  // that nobody was told of at an earlier start
@@ -417,7 +445,7 @@ Result<void> open_model_session(const ModelFiles& files, const LoadOptions& opti
                          : Result<Opened>(std::move(judged).error());
     if (opened) {
       loaded.info.provider_note = std::move(note);
-      take(std::move(*opened), provider, loaded);
+      take(std::move(*opened), provider, options, loaded);
       return {};
     }
     if (trust == Trust::Blind) return std::move(opened).error();
@@ -428,7 +456,7 @@ Result<void> open_model_session(const ModelFiles& files, const LoadOptions& opti
     is_news = is_news || !verdict || !verdict->kept;
   }
 
-  LoadOptions on_processor = options;
+  LoadOptions on_processor = given;
   if (!reasons.empty()) {
     // 16 bits are for devices; the processor computes what they stand for.
     if (options.precision == Precision::F16 && options.target == Target::Auto) {
@@ -438,12 +466,20 @@ Result<void> open_model_session(const ModelFiles& files, const LoadOptions& opti
     loaded.info.provider_note = reasons + "; cpu is used";
     if (options.log && (by_name || is_news)) options.log(loaded.info.provider_note);
   }
+  on_processor = settled(files, std::move(on_processor), loaded.info.tuned);
   auto prepared = prepare(files, on_processor, Provider::Cpu);
   if (!prepared) return std::move(prepared).error();
   auto opened = open_prepared(std::move(*prepared), files, on_processor, {});
   if (!opened) return std::move(opened).error();
-  take(std::move(*opened), Provider::Cpu, loaded);
+  take(std::move(*opened), Provider::Cpu, on_processor, loaded);
   return {};
+}
+
+bool may_use_device(const LoadOptions& options) {
+  const auto candidates = candidates_of(options);
+  return std::any_of(candidates.begin(), candidates.end(), [&](Provider provider) {
+    return provider == options.provider || is_here(provider, options);
+  });
 }
 
 std::vector<ProviderReport> report_providers(const ModelFiles& files, const LoadOptions& options) {
@@ -451,7 +487,7 @@ std::vector<ProviderReport> report_providers(const ModelFiles& files, const Load
   for (const Provider provider : runtime::device_providers()) {
     ProviderReport report;
     report.provider = provider;
-    LoadOptions its = options;
+    LoadOptions its = untuned(options);
     its.provider = provider;
     if (provider != options.provider) {
       its.provider_options.clear();

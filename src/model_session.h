@@ -2,19 +2,33 @@
 // processor with the reason. Which graph goes to which provider is decided here.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "load.h"
 #include "provider_command.h"
+#include "runtime/session.h"
+#include "textvec/embeddings.h"
 
 namespace textvec {
 
-// Sets the session of `loaded`, and of its info what depends on where it runs: path, precision,
-// graph, buckets, threads, provider, its note and its trial.
+// What of a LoadedModel depends on where it runs.
+struct ModelSessions {
+  std::unique_ptr<runtime::Session> session{};
+  std::unique_ptr<runtime::Session> few_cores{};  // when several batches run at a time
+  ModelInfo info{};
+};
+
+// Sets the sessions of `loaded`, and of its info what depends on where it runs: path, precision,
+// graph, buckets, threads, workers, batch tokens, when they were tuned, provider, its note and its
+// trial. A device has one worker and what was tuned for the processor does not count for it.
 // Errors: Provider (when it is required and cannot be used), and whatever the processor's graph
 // has.
 Result<void> open_model_session(const ModelFiles& files, const LoadOptions& options, Trust trust,
-                                LoadedModel& loaded);
+                                ModelSessions& loaded);
+
+// Whether a device is named, or one of this machine's would be taken.
+bool may_use_device(const LoadOptions& options);
 
 // As in provider_command.h.
 std::vector<ProviderReport> report_providers(const ModelFiles& files, const LoadOptions& options);

@@ -18,6 +18,8 @@ namespace {
 // Texts of about this many batches are sorted by length together: more gives less padding, less
 // lets a short text overtake sooner.
 constexpr std::size_t kWindowBatches = 8;
+// Fewer tokens are not divided among workers: all cores run them faster together.
+constexpr std::size_t kPortionTokensMin = 256;
 
 // Fires when every job that has a text in the batch was stopped: one caller's stop must not end
 // the work of another.
@@ -45,7 +47,7 @@ class SharedStop {
   std::vector<std::unique_ptr<Callback>> callbacks_{};
 };
 
-// The worker's thread must outlive a bad_alloc: it becomes the error of the texts at hand.
+// A worker's thread must outlive a bad_alloc: it becomes the error of the texts at hand.
 template <class T, class Function>
 Result<T> guarded(const Function& function) {
   try {
@@ -55,38 +57,82 @@ Result<T> guarded(const Function& function) {
   }
 }
 
+// Counts a batch for as long as it runs.
+class Running {
+ public:
+  explicit Running(std::atomic<unsigned>& count) : count_(count), others_(count.fetch_add(1)) {}
+  ~Running() { --count_; }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  bool alone() const noexcept { return others_ == 0; }
+
+ private:
+  std::atomic<unsigned>& count_;
+  const unsigned others_;
+};
+
 }  // namespace
 
-Worker::Worker(batch::Queue& queue, runtime::Session& session, std::vector<vectors::Dense> dense,
-               const WorkerSettings& settings)
-    : queue_(queue),
-      session_(session),
-      dense_(std::move(dense)),
-      settings_(settings),
-      thread_([this] { loop(); }) {}
+class Workers::Turn {
+ public:
+  // Waits until it is there, `stop` is requested or the workers are closing.
+  Turn(Workers& workers, const std::stop_token& stop) : workers_(workers) {
+    std::unique_lock lock(workers_.turn_mutex_);
+    workers_.turn_changed_.wait(lock, stop,
+                                [this] { return !workers_.turn_taken_ || workers_.closing_; });
+    mine_ = !workers_.turn_taken_;
+    if (mine_) workers_.turn_taken_ = true;
+  }
+  ~Turn() {
+    if (!mine_) return;
+    const std::lock_guard lock(workers_.turn_mutex_);
+    workers_.turn_taken_ = false;
+    workers_.turn_changed_.notify_one();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
 
-Result<std::unique_ptr<Worker>> Worker::start(batch::Queue& queue, runtime::Session& session,
-                                              std::vector<vectors::Dense> dense,
-                                              const WorkerSettings& settings) {
+ private:
+  Workers& workers_;
+  bool mine_ = false;
+};
+
+Workers::Workers(batch::Queue& queue, const Sessions& sessions, std::vector<vectors::Dense> dense,
+                 const WorkerSettings& settings)
+    : queue_(queue), sessions_(sessions), dense_(std::move(dense)), settings_(settings) {}
+
+Result<std::unique_ptr<Workers>> Workers::start(batch::Queue& queue, const Sessions& sessions,
+                                                std::vector<vectors::Dense> dense,
+                                                const WorkerSettings& settings) {
+  auto workers = std::unique_ptr<Workers>(new Workers(queue, sessions, std::move(dense), settings));
   try {
-    return std::unique_ptr<Worker>(new Worker(queue, session, std::move(dense), settings));
+    for (unsigned i = 0; i < settings.workers; ++i) {
+      workers->threads_.emplace_back([running = workers.get()] { running->loop(); });
+    }
   } catch (const std::system_error& error) {
     return Error{ErrorCode::Internal, std::string("cannot start a thread: ") + error.what()};
   }
+  return workers;
 }
 
-Worker::~Worker() {
-  closing_ = true;
+Workers::~Workers() {
+  {
+    const std::lock_guard lock(turn_mutex_);
+    closing_ = true;
+  }
+  turn_changed_.notify_all();
   for (const batch::Item& item : queue_.close()) {
     item.job->finish(item.text, Error{ErrorCode::Cancelled, "the engine is closing"});
   }
-  thread_.join();
+  for (std::thread& thread : threads_) thread.join();
 }
 
-void Worker::loop() {
+void Workers::loop() {
+  const batch::Portion portion{kWindowBatches * settings_.batch_tokens_max, settings_.workers,
+                               kPortionTokensMin};
   for (;;) {
     const auto more = guarded<bool>([&]() -> Result<bool> {
-      const Items window = queue_.take(kWindowBatches * settings_.batch_tokens_max);
+      const Items window = queue_.take(portion);
       run_window(window);
       return !window.empty();
     });
@@ -95,7 +141,7 @@ void Worker::loop() {
   }
 }
 
-std::optional<Error> Worker::reason_to_drop(const batch::Item& item) const {
+std::optional<Error> Workers::reason_to_drop(const batch::Item& item) const {
   if (closing_) return Error{ErrorCode::Cancelled, "the engine is closing"};
   if (item.job->abandoned()) return Error{ErrorCode::Cancelled, "another text of the call failed"};
   if (item.job->stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
@@ -105,7 +151,7 @@ std::optional<Error> Worker::reason_to_drop(const batch::Item& item) const {
   return std::nullopt;
 }
 
-void Worker::run_window(std::span<const batch::Item> window) {
+void Workers::run_window(std::span<const batch::Item> window) {
   std::vector<std::size_t> lengths;
   lengths.reserve(window.size());
   for (const batch::Item& item : window) lengths.push_back(item.content().ids.size());
@@ -113,11 +159,22 @@ void Worker::run_window(std::span<const batch::Item> window) {
     Items items;
     items.reserve(indices.size());
     for (const std::size_t index : indices) items.push_back(window[index]);
-    run_batch(std::move(items));
+    if (is_long(items)) {
+      const SharedStop stop(items);
+      const Turn turn(*this, stop.token());
+      run_batch(std::move(items));  // which drops it when it was given up meanwhile
+    } else {
+      run_batch(std::move(items));
+    }
   }
 }
 
-void Worker::run_batch(Items items) {
+// The planner lets one text alone exceed the budget.
+bool Workers::is_long(const Items& items) const {
+  return items.size() == 1 && items.front().content().ids.size() > settings_.batch_tokens_max;
+}
+
+void Workers::run_batch(Items items) {
   std::erase_if(items, [this](const batch::Item& item) {
     auto reason = reason_to_drop(item);
     if (reason) item.job->finish(item.text, std::move(*reason));
@@ -134,18 +191,21 @@ void Worker::run_batch(Items items) {
   auto states = guarded<runtime::HiddenStates>([&] {
     batch = batch::make_batch(texts, settings_.pad_token_id);
     const SharedStop stop(items);
-    return session_.run(batch, stop.token());
+    const Running running(running_);
+    const bool all_cores = is_long(items) || (running.alone() && queue_.texts_waiting() == 0);
+    return (all_cores ? sessions_.all_cores : sessions_.few_cores).run(batch, stop.token());
   });
+  // Of either session, and after the run: one that lost its device meanwhile has another.
+  const runtime::SessionInfo& session = sessions_.all_cores.info();
   if (states) {
-    auto shape = check_states(*states, batch, session_.info(), settings_.width);
+    auto shape = check_states(*states, batch, session, settings_.width);
     if (!shape) states = std::move(shape).error();
   }
 
   if (states) {
     for (std::size_t row = 0; row < items.size(); ++row) {
-      const auto vector = guarded<std::vector<float>>([&] {
-        return model_vector(*states, batch, row, session_.info(), settings_.pooling, dense_);
-      });
+      const auto vector = guarded<std::vector<float>>(
+          [&] { return model_vector(*states, batch, row, session, settings_.pooling, dense_); });
       if (vector) {
         items[row].job->finish(items[row].text, std::span<const float>(*vector));
       } else {

@@ -79,6 +79,12 @@ struct BenchCommand {
   bool json = false;
 };
 
+struct TuneCommand {
+  ModelOptions model{};
+  double seconds = 60;
+  bool json = false;
+};
+
 struct ServeCommand {
   ModelOptions model{};
   std::string name{};  // of the model, to clients; empty: its own
@@ -113,6 +119,7 @@ int run_doctor(const DoctorCommand& command);
 int run_try_provider(const TryProviderCommand& command);
 int run_verify(const VerifyCommand& command);
 int run_bench(const BenchCommand& command);
+int run_tune(const TuneCommand& command);
 int run_serve(const ServeCommand& command);
 int run_pull(const PullCommand& command);
 int run_models(const ModelsCommand& command);

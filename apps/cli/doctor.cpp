@@ -41,6 +41,7 @@ struct Report {
   std::string cache_folder{};
   std::string cache_problem{};  // empty: it can be written
   std::vector<Check> checks{};
+  std::string tuned{};  // when the model was; empty: never
   std::vector<std::string> advice{};
 
   bool passed() const {
@@ -129,6 +130,11 @@ Check check_vector(const Engine& engine) {
   return check;
 }
 
+// Devices and static graphs have nothing to tune.
+bool takes_tuning(const ModelInfo& info) {
+  return info.provider == Provider::Cpu && info.path != GraphPath::Static;
+}
+
 void check_model(const ModelOptions& options, Report& report) {
   const std::string name = model_name(options);
   const auto location = hub::locate(name);
@@ -152,6 +158,10 @@ void check_model(const ModelOptions& options, Report& report) {
                                   : engine.error().message});
   if (!engine) return;
   report.checks.push_back(check_vector(*engine));
+  report.tuned = engine->info().tuned;
+  if (report.tuned.empty() && takes_tuning(engine->info())) {
+    report.advice.push_back("textvec tune would find this model's fastest settings here");
+  }
   for (const std::string& note : engine->info().notes) report.advice.push_back(note);
 }
 
@@ -209,6 +219,7 @@ std::string report_table(const Report& report) {
   for (const Check& check : report.checks) {
     table.row(check.name, (check.passed ? "ok: " : "FAILED: ") + check.note);
   }
+  table.row("tuned", report.tuned.empty() ? "no" : report.tuned);
   for (const std::string& advice : report.advice) table.row("advice", advice);
   return table.text();
 }
@@ -239,6 +250,7 @@ std::string report_json(const Report& report) {
       .json("providers", json_array(providers))
       .json("cache", cache.text())
       .json("checks", json_array(checks))
+      .string("tuned", report.tuned)
       .json("advice", json_strings(report.advice))
       .boolean("passed", report.passed());
   return json.text() + "\n";

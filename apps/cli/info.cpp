@@ -75,7 +75,9 @@ std::string info_json(const ModelInfo& info) {
       .json("placement", placement_json(info.placement))
       .json("buckets", buckets_json(info.buckets))
       .integer("threads", info.threads)
+      .integer("workers", info.workers)
       .integer("batch_tokens_max", info.batch_tokens_max)
+      .string("tuned", info.tuned)
       .string("runtime", info.runtime)
       .json("notes", json_strings(info.notes));
   return json.text() + "\n";
@@ -120,7 +122,9 @@ std::string info_table(const ModelInfo& info) {
     table.row("bucket " + to_string(bucket.bucket), bucket_text(bucket));
   }
   table.row("threads", std::to_string(info.threads))
+      .row("workers", std::to_string(info.workers))
       .row("batch", std::to_string(info.batch_tokens_max) + " tokens at most")
+      .row("tuned", info.tuned.empty() ? "no" : info.tuned)
       .row("runtime", info.runtime);
   for (const std::string& note : info.notes) table.row("note", note);
   return table.text();

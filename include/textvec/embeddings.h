@@ -112,8 +112,10 @@ struct ModelInfo {
   std::vector<ProviderPlacement> placement{};  // of the first bucket, when path is Static
   std::vector<BucketInfo> buckets{};           // as they were after loading, when path is Static
   unsigned threads = 0;
+  unsigned workers = 0;
   std::size_t batch_tokens_max = 0;
-  std::string runtime{};             // "ONNX Runtime 1.32.0"
+  std::string tuned{};    // when `textvec tune` measured the three: "2026-11-27"; or empty
+  std::string runtime{};  // "ONNX Runtime 1.32.0"
   std::vector<std::string> notes{};  // what was assumed or corrected while loading
 };
 

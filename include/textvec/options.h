@@ -84,9 +84,17 @@ struct LoadOptions {
   std::chrono::seconds trial_limit{120};  // 1..3600; a trial that takes longer has failed
 
   // How fast, and with how much memory.
-  unsigned threads = 0;                   // of one inference; 0: the machine's physical cores
-  std::size_t batch_tokens_max = 1024;    // padding included, in one inference; 1..1,048,576
-  std::size_t queue_texts_max = 4096;     // waiting in the engine; above it: Overloaded
+  // 0: what `textvec tune` measured for this model on this machine, else the usual value. What was
+  // tuned counts for threads and workers when both are 0, and on the processor alone.
+  unsigned threads = 0;  // in all, 1..1024; usually the machine's physical cores
+  // Batches that run at a time when there is work for them, 1..1024, each with threads / workers;
+  // little work and a long text have all threads. Usually 1. More than one opens the graph twice:
+  // what textvec compiled is mapped and shared, another ONNX file takes its memory again. A device
+  // and static graphs have one.
+  unsigned workers = 0;
+  std::size_t batch_tokens_max = 0;    // padding included, in one inference, 1..1,048,576; usually
+                                       // 1,024
+  std::size_t queue_texts_max = 4096;  // waiting in the engine; above it: Overloaded
   std::size_t text_bytes_max = 1U << 20;  // of one text with its prompt; above it: InvalidArgument
 
   // Compiled graphs go below this folder; empty: $TEXTVEC_CACHE, else the user's cache folder.

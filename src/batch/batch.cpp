@@ -40,9 +40,11 @@ std::vector<std::vector<std::size_t>> plan(std::span<const std::size_t> lengths,
   std::vector<std::vector<std::size_t>> batches;
   for (const std::size_t index : order) {
     // Ascending lengths: the newcomer is the longest row, so it alone sets the padded size.
-    const bool fits =
-        !batches.empty() && lengths[index] * (batches.back().size() + 1) <= limits.tokens_max;
-    if (!fits) batches.emplace_back();
+    const auto takes = [&](const std::vector<std::size_t>& batch) {
+      const std::size_t padding = (lengths[index] - lengths[batch.back()]) * batch.size();
+      return padding <= limits.run_cost && lengths[index] * (batch.size() + 1) <= limits.tokens_max;
+    };
+    if (batches.empty() || !takes(batches.back())) batches.emplace_back();
     batches.back().push_back(index);
   }
   return batches;

@@ -31,6 +31,9 @@ Batch make_batch(std::span<const Text* const> texts, std::int64_t pad_token_id);
 
 struct PlanLimits {
   std::size_t tokens_max = 1024;  // rows x longest row
+  // What a run costs beside its tokens, in tokens: a longer text that would pad the others by more
+  // begins a batch of its own.
+  std::size_t run_cost = 16;
 };
 
 // Splits texts of these lengths into batches, shortest first: every index exactly once, each batch

@@ -17,9 +17,12 @@ bool Queue::has_room(std::size_t texts) const noexcept {
 }
 
 void Queue::add(std::shared_ptr<Job> job) {
+  std::size_t tokens = 0;
+  for (const Text& text : job->texts) tokens += text.ids.size();
   const std::size_t texts = job->texts.size();
   entries_.push_back({std::move(job), 0});
   texts_waiting_ += texts;
+  tokens_waiting_ += tokens;
   changed_.notify_all();
 }
 
@@ -55,9 +58,11 @@ Result<void> Queue::push_when_room(std::shared_ptr<Job> job) {
   return {};
 }
 
-std::vector<Item> Queue::take(std::size_t tokens_max) {
+std::vector<Item> Queue::take(const Portion& portion) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return closed_ || !entries_.empty(); });
+  const std::size_t share = (tokens_waiting_ + portion.workers - 1) / portion.workers;
+  const std::size_t tokens_max = std::min(portion.tokens_max, std::max(portion.tokens_min, share));
   std::vector<Item> items;
   std::size_t tokens = 0;
   while (!entries_.empty()) {
@@ -66,7 +71,8 @@ std::vector<Item> Queue::take(std::size_t tokens_max) {
     if (!items.empty() && tokens + length > tokens_max) break;
     tokens += length;
     items.push_back({entry.job, entry.next});
-    --texts_waiting_;  // here, so that the count is right when memory ends
+    --texts_waiting_;  // here, so that the counts are right when memory ends
+    tokens_waiting_ -= length;
     if (++entry.next == entry.job->texts.size()) entries_.pop_front();
   }
   changed_.notify_all();
@@ -84,6 +90,7 @@ std::vector<Item> Queue::close() {
   }
   entries_.clear();
   texts_waiting_ = 0;
+  tokens_waiting_ = 0;
   changed_.notify_all();
   return items;
 }

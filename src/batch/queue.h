@@ -45,6 +45,13 @@ struct Item {
   const Text& content() const noexcept { return job->texts[text]; }
 };
 
+// How much a worker takes at a time.
+struct Portion {
+  std::size_t tokens_max = 1024;
+  std::size_t workers = 1;     // that share what waits: each takes its part of it,
+  std::size_t tokens_min = 0;  // but no part is smaller than this
+};
+
 class Queue {
  public:
   explicit Queue(std::size_t texts_max) : texts_max_(texts_max) {}
@@ -55,9 +62,9 @@ class Queue {
   // A job of more than texts_max texts is taken when the queue is empty.
   Result<void> push_when_room(std::shared_ptr<Job> job);
 
-  // Waits for work; gives texts in order of arrival until their token counts pass `tokens_max`, at
+  // Waits for work; gives texts in order of arrival until their token counts pass the portion, at
   // least one. Empty: the queue is closed and drained by close().
-  std::vector<Item> take(std::size_t tokens_max);
+  std::vector<Item> take(const Portion& portion);
 
   // From now on nothing is accepted; what waited is returned, for the caller to fail.
   std::vector<Item> close();
@@ -78,6 +85,7 @@ class Queue {
   std::condition_variable_any changed_{};
   std::deque<Entry> entries_{};
   std::size_t texts_waiting_ = 0;
+  std::size_t tokens_waiting_ = 0;
   bool closed_ = false;
 };
 

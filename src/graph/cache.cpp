@@ -134,10 +134,12 @@ Result<fs::path> GraphCache::store(const std::string& key, const Write& write) c
   if (error) return model::cannot_write(temporary, error);
 
   const auto written = write(temporary);
-  if (!written || !model::write_text(temporary / kManifestName, manifest_text(*written))) {
-    fs::remove_all(temporary, error);
+  if (written) error = model::write_text(temporary / kManifestName, manifest_text(*written));
+  if (!written || error) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
     if (!written) return written.error();
-    return Error{ErrorCode::Internal, "cannot write " + (temporary / kManifestName).string()};
+    return model::cannot_write(temporary / kManifestName, error);
   }
   fs::rename(temporary, entry(key), error);
   if (error) {

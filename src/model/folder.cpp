@@ -42,21 +42,19 @@ fs::path temporary_beside(const fs::path& path) {
   return temporary;
 }
 
-bool write_text(const fs::path& file, const std::string& text) {
+std::error_code write_text(const fs::path& file, std::string_view text) {
   const fs::path temporary = temporary_beside(file);
   std::error_code error;
   {
     std::ofstream stream(temporary, std::ios::binary);
     stream << text;
     stream.close();
-    if (!stream) {
-      fs::remove(temporary, error);
-      return false;
-    }
+    if (!stream) error = std::make_error_code(std::errc::io_error);
   }
-  fs::rename(temporary, file, error);
-  if (error) fs::remove(temporary, error);
-  return !error;
+  if (!error) fs::rename(temporary, file, error);
+  std::error_code ignored;
+  if (error) fs::remove(temporary, ignored);
+  return error;
 }
 
 Error cannot_write(const fs::path& path, const std::error_code& error) {

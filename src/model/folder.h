@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -20,8 +21,8 @@ std::vector<std::string> files_below(const std::filesystem::path& folder);
 // share a cache. Its name holds ".tmp-".
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 
-// Puts a file with this text there, in one rename. False, and nothing is changed, when it cannot.
-bool write_text(const std::filesystem::path& file, const std::string& text);
+// Writes a small file in one rename: it is there whole or as it was before.
+std::error_code write_text(const std::filesystem::path& file, std::string_view text);
 
 // "cannot write PATH: why", as an Internal error.
 Error cannot_write(const std::filesystem::path& path, const std::error_code& error);

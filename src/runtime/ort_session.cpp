@@ -1,6 +1,7 @@
 // In: an ONNX model and batches. Out: hidden states, computed by ONNX Runtime. The only file that
 // runs it, and the place where its exceptions become errors.
 #include <onnxruntime_cxx_api.h>
+#include <onnxruntime_run_options_config_keys.h>
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
@@ -184,12 +185,13 @@ Result<HiddenStates> to_hidden_states(Ort::Value value, const Signature& signatu
 class OrtSession final : public Session {
  public:
   OrtSession(graph::OnnxModel model, LinearOperator linear, Ort::Session session,
-             Signature signature, SessionInfo info)
+             Signature signature, SessionInfo info, std::size_t usual_tokens)
       : model_(std::move(model)),
         linear_(std::move(linear)),
         session_(std::move(session)),
         signature_(std::move(signature)),
-        info_(std::move(info)) {}
+        info_(std::move(info)),
+        usual_tokens_(usual_tokens) {}
 
   Result<HiddenStates> run(const batch::Batch& batch, const std::stop_token& stop) override {
     try {
@@ -221,6 +223,10 @@ class OrtSession final : public Session {
       Ort::RunOptions options;
       const std::stop_callback terminate(stop, [&options] { options.SetTerminate(); });
       const char* output = signature_.output.c_str();
+      if (batch.rows * batch.length > usual_tokens_ && signature_.width != 0 &&
+          signature_.output_type == ElementType::Float) {
+        return run_long(options, batch, names, inputs);
+      }
       auto outputs = session_.Run(options, names.data(), inputs.data(), inputs.size(), &output, 1);
       return to_hidden_states(std::move(outputs.front()), signature_);
     } catch (const Ort::Exception& exception) {
@@ -232,11 +238,35 @@ class OrtSession final : public Session {
   const SessionInfo& info() const noexcept override { return info_; }
 
  private:
+  // ONNX Runtime keeps what a run took for the next one, for ever, unless it is told to give it
+  // back at the end. The states have memory of their own, because they would keep their part of it.
+  Result<HiddenStates> run_long(Ort::RunOptions& options, const batch::Batch& batch,
+                                const std::vector<const char*>& names,
+                                const std::vector<Ort::Value>& inputs) {
+    options.AddConfigEntry(kOrtRunOptionsConfigEnableMemoryArenaShrinkage, "cpu:0");
+    HiddenStates states;
+    states.rows = batch.rows;
+    states.length = signature_.pooled ? 1 : batch.length;
+    states.width = signature_.width;
+    auto values = std::make_shared<std::vector<float>>(states.rows * states.length * states.width);
+    std::vector<std::int64_t> shape{static_cast<std::int64_t>(states.rows)};
+    if (!signature_.pooled) shape.push_back(static_cast<std::int64_t>(states.length));
+    shape.push_back(static_cast<std::int64_t>(states.width));
+    auto output = Ort::Value::CreateTensor<float>(processor_memory(), values->data(),
+                                                  values->size(), shape.data(), shape.size());
+    const char* name = signature_.output.c_str();
+    session_.Run(options, names.data(), inputs.data(), inputs.size(), &name, &output, 1);
+    states.values = *values;
+    states.owner = std::move(values);
+    return states;
+  }
+
   graph::OnnxModel model_;  // its `data` is used in place when it is in memory
   LinearOperator linear_;
   Ort::Session session_;
   Signature signature_;
   SessionInfo info_;
+  std::size_t usual_tokens_;
 };
 
 Ort::SessionOptions make_options(const SessionOptions& options) {
@@ -333,7 +363,7 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     info.placement = read_placement(session);
     return std::unique_ptr<Session>(
         std::make_unique<OrtSession>(std::move(*model), std::move(linear), std::move(session),
-                                     std::move(*signature), std::move(info)));
+                                     std::move(*signature), std::move(info), options.usual_tokens));
   } catch (const Ort::Exception& exception) {
     if (options.use.provider != Provider::Cpu) {
       return Error{ErrorCode::Provider, "provider " + std::string(to_string(options.use.provider)) +

@@ -57,6 +57,8 @@ class Session {
 struct SessionOptions {
   unsigned threads = 1;
   ProviderUse use{};
+  // A run of more tokens, padding included, gives the memory it took back when it ends.
+  std::size_t usual_tokens = 1024;
   bool static_graph = false;  // one of graph/static.h: batches have embeddings
   // Where a provider that compiles the graph may keep what it made, for this graph and this version
   // of ONNX Runtime alone; empty: nowhere.

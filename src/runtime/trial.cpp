@@ -100,7 +100,7 @@ bool write_record(const fs::path& file, const std::string& subject, const Verdic
   std::string text = "{\"subject\":";
   model::append_json_string(text, subject);
   text += ",\"verdict\":" + verdict_json(verdict) + "}\n";
-  return model::write_text(file, text);
+  return !model::write_text(file, text);
 }
 
 Verdict failed(const std::string& reason) {

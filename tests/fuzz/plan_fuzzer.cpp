@@ -30,7 +30,8 @@ std::vector<std::size_t> read_lengths(Bytes& bytes) {
 }
 
 void check_plan(const std::vector<std::size_t>& lengths, std::size_t budget) {
-  const auto batches = batch::plan(lengths, {budget});
+  const batch::PlanLimits limits{budget};
+  const auto batches = batch::plan(lengths, limits);
   std::vector<std::size_t> order;
   const std::vector<std::size_t>* before = nullptr;
   for (const auto& indices : batches) {
@@ -39,7 +40,9 @@ void check_plan(const std::vector<std::size_t>& lengths, std::size_t budget) {
     const std::size_t shortest = lengths[indices.front()];
     const std::size_t longest = lengths[indices.back()];
     check(indices.size() == 1 || indices.size() * longest <= budget, "the budget is kept");
-    check(before == nullptr || (before->size() + 1) * shortest > budget, "no batch ends early");
+    const bool had_to_end = before == nullptr || (before->size() + 1) * shortest > budget ||
+                            (shortest - lengths[before->back()]) * before->size() > limits.run_cost;
+    check(had_to_end, "no batch ends early");
     order.insert(order.end(), indices.begin(), indices.end());
     before = &indices;
   }

@@ -17,7 +17,7 @@ LAYERS = ["hub", "model", "tokens", "batch", "kernels", "graph", "runtime", "vec
 # runtime/ shows is for doctor, which describes the machine and the runtime without a model.
 APPS_MAY_INCLUDE = re.compile(
     r"model/(json|read_double|utf8)\.h|hub/\w+\.h|runtime/(machine|providers|session)\.h|graph/compile\.h"
-    r"|(bench|compile|provider)_command\.h")
+    r"|(bench|compile|provider|tune)_command\.h")
 
 # The only files that may include a dependency's headers.
 OWNERS = [

@@ -371,8 +371,8 @@ BAD_OPTIONS = [
     (["--threads", "-1"], ["--threads", '"-1"', "whole number"]),
     (["--threads", "4294967296"], ["--threads", '"4294967296"', "4294967295"]),
     (["--threads", "two"], ["--threads", '"two"', "whole number"]),
-    (["--batch-tokens", "0"], ["is 0;", "1 to 1048576"]),
-    (["--batch-tokens", "1048577"], ["is 1048577;", "1 to 1048576"]),
+    (["--workers", "1025"], ["workers is 1025;", "0 to 1024"]),
+    (["--batch-tokens", "1048577"], ["is 1048577;", "0 to 1048576"]),
     (["--batch-tokens", "-1"], ["--batch-tokens", '"-1"', "whole number"]),
     (["--skip", "-1"], ["--skip", '"-1"', "whole number"]),
     (["--model", ""], ["--model", "empty"]),
@@ -416,7 +416,8 @@ def test_a_bad_option_is_named_with_what_it_takes(tiny, arguments, said):
 
 @pytest.mark.parametrize(
     "option, value",
-    [("--threads", 0), ("--threads", 3), ("--batch-tokens", 1), ("--batch-tokens", 1048576)],
+    [("--threads", 0), ("--threads", 3), ("--workers", 0), ("--workers", 3)]
+    + [("--batch-tokens", 0), ("--batch-tokens", 1), ("--batch-tokens", 1048576)],
 )
 def test_options_within_their_limits(tiny, good_vector, option, value):
     answer = run("embed", "good", option, value, model=tiny)

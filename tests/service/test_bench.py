@@ -126,7 +126,7 @@ def test_tokens_that_no_text_has_are_refused(tiny, tokens):
         (["--repeat", "-1"], ["--repeat", '"-1"']),
         (["--seconds", "0"], ["--seconds", '"0"', "0.001"]),
         (["--seconds", "nan"], ["--seconds", '"nan"']),
-        (["--batch-tokens", "0"], ["batch_tokens_max"]),
+        (["--batch-tokens", "1048577"], ["batch_tokens_max"]),
         (["--precision", "f16"], ["f16"]),
         (["word"], ["word"]),
     ],

@@ -13,7 +13,7 @@ import tokenizers
 from command_line import BINARY, MINILM, ROOT, assert_refused, limit_file_size, run
 from tiny_folder import HIDDEN, PROMPTS, TOKENS_MAX
 
-COMMANDS = ["embed", "tokenize", "info", "compile", "doctor", "verify", "bench"]
+COMMANDS = ["embed", "tokenize", "info", "compile", "doctor", "verify", "bench", "tune"]
 
 
 # --- tokenize
@@ -378,7 +378,7 @@ def test_doctor_is_a_table_for_people(tiny, model, code):
 
 LOADING = (
     "pooling precision provider require-provider provider-option provider-library trial-seconds "
-    "check-weights threads batch-tokens target buckets help"
+    "check-weights threads workers batch-tokens target buckets help"
 )
 OPTIONS = {
     "embed": "input input-format field skip output format role prompt instruction too-long "
@@ -390,11 +390,12 @@ OPTIONS = {
     "doctor": "json model " + LOADING,
     "verify": "reference tolerance dimensions json model " + LOADING,
     "bench": "shape repeat seconds json model " + LOADING,
+    "tune": "seconds json model precision help",
 }
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", OPTIONS)
 def test_help_lists_every_option_of_a_command(command, flag):
     answer = run(command, flag, model=None)
     assert (answer.code, answer.err) == (0, "")

@@ -101,6 +101,46 @@ def test_a_provider_that_is_right_is_used(fake, right):
     assert "ONNX Runtime" in kept["subject"] and "openvino" in kept["subject"]
 
 
+def test_what_was_tuned_is_not_a_devices(fake):
+    tuned = run("tune", "--seconds", "0.05", **fake.options("good"))
+    assert tuned.code == 0, tuned.err
+    (file,) = (fake.cache / "tuning").iterdir()
+    kept = json.loads(file.read_text()) | {"threads": 5, "workers": 3, "batch_tokens_max": 77}
+    file.write_text(json.dumps(kept))
+    usual = [fake.info("good", "--require-provider")]
+    # The trial is the same one, whatever is tuned.
+    (verdict,) = fake.verdicts()
+    file.rename(fake.cache / "untuned")
+    usual.append(fake.info("good", "--require-provider"))
+    assert fake.verdicts() == [verdict]
+    for about in usual:
+        assert about["provider"]["used"] == "openvino"
+        assert (about["workers"], about["batch_tokens_max"], about["tuned"]) == (1, 1024, "")
+    assert usual[0]["threads"] == usual[1]["threads"]
+    about = fake.info("good", "--require-provider", "--workers", "3")
+    assert about["workers"] == 1
+
+
+def test_where_the_processor_is_used_instead_what_was_tuned_counts(fake, right):
+    tuned = run("tune", "--seconds", "0.05", **fake.options("good"))
+    assert tuned.code == 0, tuned.err
+    (file,) = (fake.cache / "tuning").iterdir()
+    kept = json.loads(file.read_text()) | {"threads": 5, "workers": 3, "batch_tokens_max": 77}
+    file.write_text(json.dumps(kept))
+    about = fake.info("wrong")
+    assert about["provider"]["used"] == "cpu"
+    assert (about["threads"], about["workers"], about["batch_tokens_max"]) == (5, 3, 77)
+    assert_cpu(fake.run("wrong", "embed", *TEXTS), right, "openvino")
+
+
+def test_a_fault_of_the_tokenizer_is_not_the_providers(cache, own_tiny):
+    fake = Fake(own_tiny, cache)
+    (own_tiny / "tokenizer.json").write_text("{")
+    assert_refused(fake.run("good", "embed", *TEXTS), 3, "tokenizer.json")
+    # No trial, whose failure would stay.
+    assert (fake.sessions(), fake.verdicts()) == ((0, 0), [])
+
+
 FAULTS = {
     "version": "9999",
     "create": "makes no session",

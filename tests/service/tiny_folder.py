@@ -13,7 +13,7 @@ TOKENS_MAX = 64
 PROMPTS = {"query": "search for: ", "passage": "stored: "}
 
 
-def tensors(vocabulary_size):
+def tensors(vocabulary_size, tokens_max=TOKENS_MAX):
     random = numpy.random.default_rng(20240229)
 
     def normal(*shape):
@@ -21,7 +21,7 @@ def tensors(vocabulary_size):
 
     named = {
         "embeddings.word_embeddings.weight": normal(vocabulary_size, HIDDEN),
-        "embeddings.position_embeddings.weight": normal(TOKENS_MAX, HIDDEN),
+        "embeddings.position_embeddings.weight": normal(tokens_max, HIDDEN),
         "embeddings.token_type_embeddings.weight": normal(2, HIDDEN),
     }
     layer = "encoder.layer.0."
@@ -56,7 +56,7 @@ def write_json(file, value):
     file.write_text(json.dumps(value))
 
 
-def write_tiny_folder(folder):
+def write_tiny_folder(folder, tokens_max=TOKENS_MAX):
     """A sentence-transformers folder: mean pooling, two prompts, 64 tokens, 32 components."""
     folder = pathlib.Path(folder)
     vocabulary = json.loads((pathlib.Path(MINILM) / "tokenizer.json").read_text())["model"]["vocab"]
@@ -69,7 +69,7 @@ def write_tiny_folder(folder):
             "num_hidden_layers": 1,
             "num_attention_heads": 4,
             "intermediate_size": 2 * HIDDEN,
-            "max_position_embeddings": TOKENS_MAX,
+            "max_position_embeddings": tokens_max,
             "type_vocab_size": 2,
             "hidden_act": "gelu",
             "layer_norm_eps": 1e-12,
@@ -78,7 +78,7 @@ def write_tiny_folder(folder):
     )
     write_json(
         folder / "sentence_bert_config.json",
-        {"max_seq_length": TOKENS_MAX, "do_lower_case": False},
+        {"max_seq_length": tokens_max, "do_lower_case": False},
     )
     write_json(folder / "config_sentence_transformers.json", {"prompts": PROMPTS})
     write_json(
@@ -99,5 +99,5 @@ def write_tiny_folder(folder):
     )
     for name in ["tokenizer.json", "tokenizer_config.json"]:
         shutil.copy(pathlib.Path(MINILM) / name, folder / name)
-    write_safetensors(folder / "model.safetensors", tensors(len(vocabulary)))
+    write_safetensors(folder / "model.safetensors", tensors(len(vocabulary), tokens_max))
     return folder

@@ -42,6 +42,18 @@ TEST(Plan, CountsPaddingNotTokens) {
   EXPECT_EQ(plan(std::vector<std::size_t>{1, 1, 10}, {12}).size(), 2U);
 }
 
+TEST(Plan, PaddingIsNotWorthMoreThanARun) {
+  const auto batches = [](std::size_t short_texts, std::size_t longer) {
+    std::vector<std::size_t> lengths(short_texts, 4);
+    lengths.push_back(longer);
+    return plan(lengths, {1024, 16}).size();
+  };
+  EXPECT_EQ(batches(5, 7), 1U);   // 15 tokens of padding
+  EXPECT_EQ(batches(4, 8), 1U);   // 16
+  EXPECT_EQ(batches(1, 21), 2U);  // 17
+  EXPECT_EQ(batches(6, 7), 2U);
+}
+
 TEST(Plan, NothingGivesNothing) { EXPECT_TRUE(plan({}, {8}).empty()); }
 
 TEST(Plan, KeepsItsPromisesOnRandomLengths) {

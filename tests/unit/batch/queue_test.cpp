@@ -50,19 +50,39 @@ TEST(Queue, AJobAboveTheLimitIsTakenWhenTheQueueIsEmpty) {
   EXPECT_FALSE(queue.push(job(1)));
 }
 
+TEST(Queue, AWorkerTakesItsShareOfWhatWaits) {
+  Queue queue(100);
+  ASSERT_TRUE(queue.push(job(12, 10)));
+  // 120 tokens among three; then of 80 a third is less than the least portion, which is 40.
+  EXPECT_EQ(queue.take({1000, 3, 40}).size(), 4U);
+  EXPECT_EQ(queue.take({1000, 3, 40}).size(), 4U);
+  EXPECT_EQ(queue.take({1000, 3, 39}).size(), 3U);
+  EXPECT_EQ(queue.take({1000, 3, 40}).size(), 1U);
+  ASSERT_TRUE(queue.push(job(12, 10)));
+  EXPECT_EQ(queue.take({20, 3, 40}).size(), 2U) << "the least portion does not raise the most";
+}
+
+TEST(Queue, SharesAreOfWhatIsLeft) {
+  Queue queue(100);
+  ASSERT_TRUE(queue.push(job(10, 10)));
+  EXPECT_EQ(queue.take({1000, 2, 0}).size(), 5U);
+  EXPECT_EQ(queue.take({1000, 2, 0}).size(), 2U);
+  EXPECT_EQ(queue.close().size(), 3U);
+}
+
 TEST(Queue, GivesTextsInOrderUpToTheTokens) {
   Queue queue(100);
   const auto first = job(3, 4);
   const auto second = job(2, 4);
   ASSERT_TRUE(queue.push(first));
   ASSERT_TRUE(queue.push(second));
-  const auto items = queue.take(16);
+  const auto items = queue.take({16});
   ASSERT_EQ(items.size(), 4U);
   EXPECT_EQ(items[0].job, first);
   EXPECT_EQ(items[2].text, 2U);
   EXPECT_EQ(items[3].job, second);
   EXPECT_EQ(items[3].text, 0U);
-  EXPECT_EQ(queue.take(1).size(), 1U) << "at least one, however long";
+  EXPECT_EQ(queue.take({1}).size(), 1U) << "at least one, however long";
   EXPECT_EQ(queue.texts_waiting(), 0U);
 }
 
@@ -91,16 +111,16 @@ TEST(Queue, WaitingForRoomEndsWithTheStopToken) {
 TEST(Queue, WaitingForRoomEndsWhenATextIsTaken) {
   Queue queue(1);
   ASSERT_TRUE(queue.push(job(1)));
-  std::jthread taker([&] { EXPECT_EQ(queue.take(1).size(), 1U); });
+  std::jthread taker([&] { EXPECT_EQ(queue.take({1}).size(), 1U); });
   EXPECT_TRUE(queue.push_when_room(job(1)));
 }
 
 TEST(Queue, ClosingReturnsWhatWaitedAndRefusesTheRest) {
   Queue queue(10);
   ASSERT_TRUE(queue.push(job(3)));
-  EXPECT_EQ(queue.take(1).size(), 1U);
+  EXPECT_EQ(queue.take({1}).size(), 1U);
   EXPECT_EQ(queue.close().size(), 2U);
-  EXPECT_TRUE(queue.take(1).empty());
+  EXPECT_TRUE(queue.take({1}).empty());
   EXPECT_EQ(queue.push(job(1)).error().code, ErrorCode::Cancelled);
   EXPECT_EQ(queue.push_when_room(job(1)).error().code, ErrorCode::Cancelled);
 }
@@ -111,7 +131,7 @@ TEST(Queue, LosesNothingBetweenManyThreads) {
   for (int i = 0; i < 200; ++i) jobs.push_back(job(1 + static_cast<std::size_t>(i) % 7));
   std::thread taker([&] {
     for (;;) {
-      const auto items = queue.take(5);
+      const auto items = queue.take({5});
       if (items.empty()) return;
       for (const auto& item : items) item.job->finish(item.text, std::span<const float>());
     }

@@ -418,16 +418,26 @@ TEST(EngineLoad, WeightsThatGiveNoNumberNameTheText) {
 TEST(EngineLoad, LimitsOfTheOptionsAreExact) {
   const Tiny tiny;
   LoadOptions options = tiny.options();
-  for (const std::size_t value : {std::size_t{0}, (std::size_t{1} << 20) + 1}) {
+  options.batch_tokens_max = (std::size_t{1} << 20) + 1;
+  const auto above = Engine::load((tiny.folder / "model").string(), options);
+  ASSERT_FALSE(above);
+  EXPECT_EQ(above.error().code, ErrorCode::InvalidArgument);
+  for (const std::size_t value : {std::size_t{0}, std::size_t{1}, std::size_t{1} << 20}) {
     options.batch_tokens_max = value;
     const auto engine = Engine::load((tiny.folder / "model").string(), options);
-    ASSERT_FALSE(engine);
-    EXPECT_EQ(engine.error().code, ErrorCode::InvalidArgument);
+    ASSERT_TRUE(engine) << engine.error().message;
+    EXPECT_EQ(engine->info().batch_tokens_max, value == 0 ? 1024 : value);
   }
-  for (const std::size_t value : {std::size_t{1}, std::size_t{1} << 20}) {
-    options.batch_tokens_max = value;
-    EXPECT_TRUE(Engine::load((tiny.folder / "model").string(), options));
+  for (const unsigned value : {0U, 1U, 3U}) {
+    options.workers = value;
+    const auto engine = Engine::load((tiny.folder / "model").string(), options);
+    ASSERT_TRUE(engine) << engine.error().message;
+    EXPECT_EQ(engine->info().workers, std::max(1U, value));
   }
+  options.workers = 1025;
+  const auto many = Engine::load((tiny.folder / "model").string(), options);
+  ASSERT_FALSE(many);
+  EXPECT_EQ(many.error().message, "workers is 1025; it takes 0 to 1024");
 }
 
 TEST(EngineLoad, ARequiredProviderThatIsNotThereIsAnError) {

@@ -26,10 +26,12 @@ class FakeSession : public runtime::Session {
   Result<runtime::HiddenStates> run(const batch::Batch& batch,
                                     const std::stop_token& stop) override {
     ++runs;
+    most_running = std::max(most_running.load(), ++running);
     {
       std::unique_lock lock(mutex);
       changed.wait(lock, stop, [&] { return !held; });
     }
+    --running;
     if (stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
     auto values = std::make_shared<std::vector<float>>();
     for (std::size_t row = 0; row < batch.rows; ++row) {
@@ -55,6 +57,8 @@ class FakeSession : public runtime::Session {
   }
 
   std::atomic<int> runs{0};
+  std::atomic<int> running{0};
+  std::atomic<int> most_running{0};  // near enough: two may store at once, and both are above 1
   std::set<std::int64_t> failing{};
   std::set<std::int64_t> throwing{};
   std::set<std::int64_t> not_a_number{};
@@ -67,7 +71,7 @@ class FakeSession : public runtime::Session {
   runtime::SessionInfo info_{};
 };
 
-constexpr WorkerSettings kSettings{64, Pooling::Cls, 2, 0};
+constexpr WorkerSettings kSettings{1, 64, Pooling::Cls, 2, 0};
 
 std::shared_ptr<Call> make_call(const std::vector<std::uint32_t>& ids,
                                 const EmbedOptions& options = {}, std::size_t length = 1) {
@@ -81,8 +85,8 @@ std::shared_ptr<Call> make_call(const std::vector<std::uint32_t>& ids,
 struct Fixture {
   FakeSession session{};
   batch::Queue queue{1000};
-  std::unique_ptr<Worker> worker =
-      Worker::start(queue, session, std::vector<vectors::Dense>{}, kSettings).value();
+  std::unique_ptr<Workers> workers =
+      Workers::start(queue, {session, session}, std::vector<vectors::Dense>{}, kSettings).value();
 
   std::future<Result<Embeddings>> start(const std::shared_ptr<Call>& call) {
     auto future = call->future();
@@ -239,7 +243,7 @@ TEST(Worker, ClosingFailsWhatWaitsAndFinishesWhatRuns) {
   auto running = fixture.start(make_call({3}));
   while (fixture.session.runs.load() == 0) std::this_thread::yield();
   auto waiting = fixture.start(make_call({4}));
-  std::jthread closer([&] { fixture.worker.reset(); });
+  std::jthread closer([&] { fixture.workers.reset(); });
   const auto failed = waiting.get();
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, ErrorCode::Cancelled);
@@ -254,7 +258,7 @@ TEST(Worker, ClosingFinishesOneBatchAndNoMore) {
   // Seven batches of 64 tokens, fewer than a window.
   auto call = fixture.start(make_call({1, 2, 3, 4, 5, 6, 7}, {}, 64));
   while (fixture.session.runs.load() == 0) std::this_thread::yield();
-  std::jthread closer([&] { fixture.worker.reset(); });
+  std::jthread closer([&] { fixture.workers.reset(); });
   // The queue refuses once closing has begun.
   while (fixture.queue.push(make_call({}))) std::this_thread::yield();
   fixture.session.hold(false);
@@ -271,6 +275,139 @@ TEST(Worker, ManyCallersGetTheirOwnVectors) {
       for (std::uint32_t round = 0; round < 50; ++round) {
         const std::uint32_t id = caller * 100 + round;
         const auto result = fixture.start(make_call({id, id + 1}, {}, 1 + round % 9)).get();
+        ASSERT_TRUE(result);
+        expect_vector_of(*result, 0, static_cast<float>(id));
+        expect_vector_of(*result, 1, static_cast<float>(id + 1));
+      }
+    });
+  }
+}
+
+// Two workers; batches of at most 64 tokens, of which a worker takes 8 at a time.
+struct Crew {
+  FakeSession all_cores{};
+  FakeSession few_cores{};
+  batch::Queue queue{1000};
+  std::unique_ptr<Workers> workers =
+      Workers::start(queue, {all_cores, few_cores}, {}, {2, 64, Pooling::Cls, 2, 0}).value();
+
+  std::future<Result<Embeddings>> start(const std::shared_ptr<Call>& call) {
+    auto future = call->future();
+    EXPECT_TRUE(queue.push(call));
+    return future;
+  }
+  void hold(bool value) {
+    all_cores.hold(value);
+    few_cores.hold(value);
+  }
+  int running() const { return all_cores.running + few_cores.running; }
+  void wait_until_taken() const {
+    while (queue.texts_waiting() != 0) std::this_thread::yield();
+  }
+  void wait_for_running(int count) const {
+    while (running() != count) std::this_thread::yield();
+  }
+};
+
+TEST(Workers, LittleWorkHasAllCores) {
+  Crew crew;
+  for (int round = 0; round < 20; ++round) {
+    EXPECT_TRUE(crew.start(make_call({3, 4}, {}, 8)).get());
+  }
+  EXPECT_EQ(crew.all_cores.runs.load(), 20);
+  EXPECT_EQ(crew.few_cores.runs.load(), 0);
+}
+
+TEST(Workers, MuchWorkIsDividedAndRunsBesideEachOther) {
+  Crew crew;
+  crew.hold(true);
+  std::vector<std::uint32_t> ids(40);
+  for (std::uint32_t i = 0; i < ids.size(); ++i) ids[i] = i + 1;
+  auto call = crew.start(make_call(ids, {}, 32));  // 20 batches
+  crew.wait_for_running(2);
+  EXPECT_EQ(crew.few_cores.running.load(), 2);
+  crew.hold(false);
+  const auto result = call.get();
+  ASSERT_TRUE(result) << result.error().message;
+  for (std::size_t row = 0; row < ids.size(); ++row) {
+    expect_vector_of(*result, row, static_cast<float>(ids[row]));
+  }
+  EXPECT_EQ(crew.all_cores.runs + crew.few_cores.runs, 20);
+}
+
+TEST(Workers, LongTextsHaveAllCoresOneAtATime) {
+  Crew crew;
+  crew.hold(true);
+  auto first = crew.start(make_call({3}, {}, 65));
+  crew.wait_for_running(1);
+  auto second = crew.start(make_call({4}, {}, 65));
+  crew.wait_until_taken();
+  EXPECT_EQ(crew.running(), 1);
+  crew.hold(false);
+  EXPECT_TRUE(first.get());
+  EXPECT_TRUE(second.get());
+  EXPECT_EQ(crew.all_cores.runs.load(), 2);
+  EXPECT_EQ(crew.all_cores.most_running.load(), 1);
+  EXPECT_EQ(crew.few_cores.runs.load(), 0);
+}
+
+TEST(Workers, AStopReachesALongTextThatWaitsForItsTurn) {
+  Crew crew;
+  crew.hold(true);
+  auto first = crew.start(make_call({3}, {}, 65));
+  crew.wait_for_running(1);
+  std::stop_source stop;
+  EmbedOptions options;
+  options.stop = stop.get_token();
+  auto second = crew.start(make_call({4}, options, 65));
+  crew.wait_until_taken();
+  stop.request_stop();
+  EXPECT_EQ(second.get().error().code, ErrorCode::Cancelled);
+  crew.hold(false);
+  EXPECT_TRUE(first.get());
+  EXPECT_EQ(crew.all_cores.runs.load(), 1);
+}
+
+TEST(Workers, ClosingFinishesTheBatchesInFlightAndFailsTheRest) {
+  Crew crew;
+  crew.hold(true);
+  auto running = crew.start(make_call({3}, {}, 65));
+  crew.wait_for_running(1);
+  auto in_line = crew.start(make_call({4}, {}, 65));
+  crew.wait_until_taken();
+  auto waiting = crew.start(make_call({5}));
+  std::jthread closer([&] { crew.workers.reset(); });
+  EXPECT_EQ(waiting.get().error().code, ErrorCode::Cancelled);
+  EXPECT_EQ(in_line.get().error().code, ErrorCode::Cancelled);
+  crew.hold(false);
+  EXPECT_TRUE(running.get());
+}
+
+TEST(Workers, ABadTextFailsAloneAmongThem) {
+  Crew crew;
+  crew.all_cores.failing = {7};
+  crew.few_cores.failing = {7};
+  EmbedOptions report;
+  report.bad_text = BadText::Report;
+  std::vector<std::uint32_t> ids(200, 3);
+  ids[120] = 7;
+  const auto result = crew.start(make_call(ids, report, 16)).get();
+  ASSERT_TRUE(result);
+  ASSERT_EQ(result->failures.size(), 1U);
+  EXPECT_EQ(result->failures.front().text, 120U);
+  for (std::size_t row = 0; row < ids.size(); ++row) {
+    if (row != 120) expect_vector_of(*result, row, 3);
+  }
+}
+
+TEST(Workers, ManyCallersGetTheirOwnVectors) {
+  Crew crew;
+  std::vector<std::jthread> callers;
+  for (std::uint32_t caller = 1; caller <= 8; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (std::uint32_t round = 0; round < 50; ++round) {
+        const std::uint32_t id = caller * 100 + round;
+        const auto result = crew.start(make_call({id, id + 1}, {}, 1 + round * 7 % 80)).get();
         ASSERT_TRUE(result);
         expect_vector_of(*result, 0, static_cast<float>(id));
         expect_vector_of(*result, 1, static_cast<float>(id + 1));
