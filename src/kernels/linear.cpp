@@ -174,28 +174,31 @@ class Product {
     } else if (largest < kMagnitudeMin) {
       factor = 0;
     }
-    constexpr std::size_t kStrip = 512;
-    alignas(64) std::array<std::int16_t, kStrip> strip;
-    for (std::size_t begin = 0; begin < depth_; begin += kStrip) {
-      const std::size_t there = std::min(kStrip, values.size() - begin);
-      const std::size_t filled = std::min(kStrip, depth_ - begin);
-      set_.round(values.subspan(begin, there), factor, strip.data());
-      std::fill(strip.begin() + static_cast<std::ptrdiff_t>(there),
-                strip.begin() + static_cast<std::ptrdiff_t>(filled), std::int16_t{0});
-      std::byte* out = input_of(first) + (begin * rows + row * 4) * bytes_of_input_;
-      for (std::size_t k = 0; k < filled; k += 4) {
-        put_four(&strip[k], out + k * rows * bytes_of_input_);
-      }
+    if (coarse_) {
+      put_fours(values, factor, set_.round_coarse, first, rows, row);
+    } else {
+      put_fours(values, factor, set_.round_fine, first, rows, row);
     }
   }
 
-  void put_four(const std::int16_t* values, std::byte* out) const {
-    if (!coarse_) {
-      std::memcpy(out, values, 4 * sizeof(std::int16_t));
-      return;
-    }
-    for (std::size_t i = 0; i < 4; ++i) {
-      out[i] = static_cast<std::byte>(values[i] + set_.coarse_raised_by);
+  // Rounds a row to where its tile reads it, four values at a time.
+  template <class Rounded>
+  void put_fours(std::span<const float> values, float factor,
+                 void (*round)(std::span<const float>, float, Rounded*), std::size_t first,
+                 std::size_t rows, std::size_t row) const {
+    constexpr std::size_t kStrip = 512;
+    alignas(64) std::array<Rounded, kStrip> strip;
+    for (std::size_t begin = 0; begin < depth_; begin += kStrip) {
+      const std::size_t there = std::min(kStrip, values.size() - begin);
+      const std::size_t filled = std::min(kStrip, depth_ - begin);
+      round(values.subspan(begin, there), factor, strip.data());
+      // Against weights of zero.
+      std::fill(strip.begin() + static_cast<std::ptrdiff_t>(there),
+                strip.begin() + static_cast<std::ptrdiff_t>(filled), Rounded{0});
+      std::byte* out = input_of(first) + (begin * rows + row * 4) * sizeof(Rounded);
+      for (std::size_t k = 0; k < filled; k += 4) {
+        std::memcpy(out + k * rows * sizeof(Rounded), &strip[k], 4 * sizeof(Rounded));
+      }
     }
   }
 

@@ -119,7 +119,9 @@ void f32_tile(const Step& step) {
   std::size_t k = 0;
   for (; k + 4 <= step.depth; k += 4) {
     fetch(ahead);
+    fetch(ahead + step.ahead_bytes);
     fetch(ahead + 2 * step.ahead_bytes);
+    fetch(ahead + 3 * step.ahead_bytes);
     ahead += 4 * step.ahead_bytes;
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) one();
@@ -350,7 +352,7 @@ float largest_magnitude(std::span<const float> values) {
   return std::bit_cast<float>(result);
 }
 
-void round_values(std::span<const float> values, float factor, std::int16_t* out) {
+void round_fine(std::span<const float> values, float factor, std::int16_t* out) {
   const hn::ScalableTag<float> tag;
   const hn::Rebind<std::int16_t, hn::ScalableTag<float>> narrow;
   const std::size_t lanes = hn::Lanes(tag);
@@ -364,6 +366,27 @@ void round_values(std::span<const float> values, float factor, std::int16_t* out
     out[i] = static_cast<std::int16_t>(std::nearbyint(values[i] * factor));
   }
 }
+
+#ifdef TEXTVEC_DOT
+void round_coarse(std::span<const float> values, float factor, std::uint8_t* out) {
+  const hn::ScalableTag<float> tag;
+  const hn::Rebind<std::int8_t, hn::ScalableTag<float>> narrow;
+  const hn::RebindToUnsigned<decltype(narrow)> raised;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto factors = hn::Set(tag, factor);
+  const auto raise = hn::Set(raised, kRaisedBy);  // adding 128 is turning the highest bit
+  std::size_t i = 0;
+  for (; i + lanes <= values.size(); i += lanes) {
+    const auto scaled = hn::Mul(hn::LoadU(tag, values.data() + i), factors);
+    const auto rounded = hn::DemoteTo(narrow, hn::NearestInt(scaled));
+    hn::StoreU(hn::Xor(hn::BitCast(raised, rounded), raise), raised, out + i);
+  }
+  for (; i < values.size(); ++i) {
+    out[i] = static_cast<std::uint8_t>(
+        static_cast<std::int32_t>(std::nearbyint(values[i] * factor)) + kRaisedBy);
+  }
+}
+#endif
 
 // ---- what best_tiles() gives
 
@@ -387,18 +410,18 @@ constexpr auto kCoarse = coarse_tiles(std::make_index_sequence<kCoarseRows>());
 
 const Tiles* tiles() {
   static constexpr Tiles kPlain = {
-      HWY_STR(HWY_NAMESPACE), kF32,        kFine, {}, kFineColumns, 0, widen,
-      largest_magnitude,      round_values};
+      HWY_STR(HWY_NAMESPACE), kF32,       kFine,  {}, kFineColumns, widen,
+      largest_magnitude,      round_fine, nullptr};
 #ifdef TEXTVEC_DOT
   static constexpr Tiles kWithDot = {HWY_STR(HWY_NAMESPACE) "+dot",
                                      kF32,
                                      kFine,
                                      kCoarse,
                                      kFineColumns,
-                                     kRaisedBy,
                                      widen,
                                      largest_magnitude,
-                                     round_values};
+                                     round_fine,
+                                     round_coarse};
   if (TEXTVEC_DOT_THERE) return &kWithDot;
 #endif
   return &kPlain;

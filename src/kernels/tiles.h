@@ -43,12 +43,13 @@ struct Tiles {
   std::span<const Tile> fine{};    // 16-bit activations
   std::span<const Tile> coarse{};  // 8-bit activations; empty: there is no instruction for them
   std::size_t fine_columns = 0;    // of one step; the others take a panel's 16
-  int coarse_raised_by = 0;        // what 8-bit activations are raised by to be unsigned
   // A panel's BF16 weights of `depth` as F32.
   void (*widen)(const std::byte* weights, std::size_t depth, float* out) = nullptr;
   float (*largest_magnitude)(std::span<const float> values) = nullptr;
-  // round(value * factor), ties to even.
-  void (*round)(std::span<const float> values, float factor, std::int16_t* out) = nullptr;
+  // round(value * factor), ties to even. Coarse ones as the tiles take them, signed or raised by
+  // 128; nullptr where there are none.
+  void (*round_fine)(std::span<const float> values, float factor, std::int16_t* out) = nullptr;
+  void (*round_coarse)(std::span<const float> values, float factor, std::uint8_t* out) = nullptr;
 };
 
 // Those of the best instruction set that this processor has.
