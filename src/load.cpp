@@ -148,26 +148,26 @@ Result<LoadedModel> read_parts(const ModelFiles& files) {
   return loaded;
 }
 
-// A large vocabulary takes longer to read than a compiled graph, so both are read at once. Not
-// where a provider may be tried: the trial reads the same files, and a fault of theirs must not
-// become the provider's.
+// A large vocabulary takes longer to read than a compiled graph, so both are read at once. Where
+// opening takes long it comes second: a fault of the other files is told before, and a provider's
+// trial, which reads them too, must not take it for the provider's.
 Result<LoadedModel> load_parts(const ModelFiles& files, const LoadOptions& options, Trust trust) {
-  std::optional<Result<LoadedModel>> loaded;
-  auto reading = std::async([&] { return read_parts(files); });
-  if (may_use_device(options)) {
-    loaded.emplace(reading.get());
-    if (!*loaded) return std::move(*loaded);
-  }
+  auto reading = std::async([&] { return read_parts(files); });  // or later, without a thread
+  std::optional<Result<LoadedModel>> read;
+  const auto finish_reading = [&] {
+    if (!read) read.emplace(reading.get());
+    return read->has_value();
+  };
+  if (!opens_at_once(files, options) && !finish_reading()) return std::move(*read);
   ModelSessions sessions;
-  auto opened = open_model_session(files, options, trust, sessions);
-  if (!loaded) loaded.emplace(reading.get());
-  if (!*loaded) return std::move(*loaded);
-  if (!opened) return std::move(opened).error();
-  LoadedModel& model = **loaded;
-  model.session = std::move(sessions.session);
-  model.few_cores = std::move(sessions.few_cores);
-  model.info = std::move(sessions.info);
-  return std::move(*loaded);
+  const auto opened = open_model_session(files, options, trust, sessions);
+  if (!finish_reading()) return std::move(*read);
+  if (!opened) return opened.error();
+  LoadedModel& loaded = **read;
+  loaded.session = std::move(sessions.session);
+  loaded.few_cores = std::move(sessions.few_cores);
+  loaded.info = std::move(sessions.info);
+  return std::move(*read);
 }
 
 // The width that the graph states, or that one token shows.

@@ -475,11 +475,18 @@ Result<void> open_model_session(const ModelFiles& files, const LoadOptions& give
   return {};
 }
 
-bool may_use_device(const LoadOptions& options) {
+bool opens_at_once(const ModelFiles& files, const LoadOptions& options) {
   const auto candidates = candidates_of(options);
-  return std::any_of(candidates.begin(), candidates.end(), [&](Provider provider) {
-    return provider == options.provider || is_here(provider, options);
-  });
+  const bool may_use_device =
+      std::any_of(candidates.begin(), candidates.end(), [&](Provider provider) {
+        return provider == options.provider || is_here(provider, options);
+      });
+  if (may_use_device || options.check_weights) return false;
+  if (!files.onnx_file.empty()) return true;
+  if (wants_static(files, options, Provider::Cpu)) return false;
+  const auto weights = model::Weights::open(files.folder);
+  return weights && graph::is_compiled(files.spec, *weights, graph::Target::Fused,
+                                       options.precision, graphs_folder(options));
 }
 
 std::vector<ProviderReport> report_providers(const ModelFiles& files, const LoadOptions& options) {

@@ -27,8 +27,8 @@ struct ModelSessions {
 Result<void> open_model_session(const ModelFiles& files, const LoadOptions& options, Trust trust,
                                 ModelSessions& loaded);
 
-// Whether a device is named, or one of this machine's would be taken.
-bool may_use_device(const LoadOptions& options);
+// Whether nothing has to be tried, looked through or compiled before a session opens.
+bool opens_at_once(const ModelFiles& files, const LoadOptions& options);
 
 // As in provider_command.h.
 std::vector<ProviderReport> report_providers(const ModelFiles& files, const LoadOptions& options);

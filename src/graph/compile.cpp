@@ -67,6 +67,11 @@ std::string describe(const model::ModelSpec& spec) {
   return std::move(text).str();
 }
 
+// Of fused graphs, in the cache's key.
+std::string form_of(Target target, Precision used) {
+  return (target == Target::Standard ? "standard " : "fused ") + std::string(to_string(used));
+}
+
 }  // namespace
 
 Result<void> check_architecture(const model::ModelSpec& spec) {
@@ -117,6 +122,14 @@ Result<std::string> graph_key(const model::ModelSpec& spec, const model::Weights
   return hash.finish();
 }
 
+bool is_compiled(const model::ModelSpec& spec, const model::Weights& weights, Target target,
+                 Precision precision, const std::filesystem::path& cache_folder) {
+  if (cache_folder.empty() || !check_request(spec, target, precision)) return false;
+  const GraphCache cache(cache_folder);
+  const auto key = graph_key(spec, weights, cache, form_of(target, chosen(precision)));
+  return key && cache.find(*key);
+}
+
 Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& weights,
                           Target target, Precision precision,
                           const std::filesystem::path& cache_folder, const Log& log,
@@ -134,8 +147,7 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
     return file->build_in_memory(progress);
   }
   const GraphCache cache(cache_folder);
-  const std::string form = (standard ? "standard " : "fused ") + std::string(to_string(used));
-  const auto key = graph_key(spec, weights, cache, form);
+  const auto key = graph_key(spec, weights, cache, form_of(target, used));
   if (!key) return key.error();
   if (auto found = cache.find(*key)) {
     OnnxModel model;

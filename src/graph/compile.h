@@ -37,6 +37,10 @@ Result<OnnxModel> compile(const model::ModelSpec& spec, const model::Weights& we
                           const std::filesystem::path& cache_folder, const Log& log,
                           const OnnxFile::Progress& progress = {});
 
+// Whether compile() would find it there.
+bool is_compiled(const model::ModelSpec& spec, const model::Weights& weights, Target target,
+                 Precision precision, const std::filesystem::path& cache_folder);
+
 // The same into `folder`, which is made if need be; an older model there is replaced.
 Result<OnnxModel> compile_to(const model::ModelSpec& spec, const model::Weights& weights,
                              Target target, Precision precision,
