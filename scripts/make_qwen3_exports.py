@@ -13,14 +13,13 @@ earlier tokens and give those of all tokens back. Vectors mean nothing: what cou
 programs give the same ones.
 """
 
-import argparse
 import dataclasses
 import json
 import os
 import pathlib
-import sys
 import zlib
 
+import making
 import numpy as np
 
 HIDDEN = 64
@@ -556,32 +555,7 @@ def make_exports(texts, output, forms=FORMS):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--texts", nargs="+", metavar="FILE", help='.jsonl with {"text": ...}')
-    parser.add_argument("--output", metavar="FOLDER", help="a folder an export is made in it")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the exports")
-    parser.add_argument("--list", action="store_true", help="print the names and stop")
-    options = parser.parse_args()
-    by_name = {form.name: form for form in FORMS}
-    if options.list:
-        print("\n".join(by_name))
-        return
-    if not options.texts or not options.output:
-        parser.error("needs --texts and --output")
-    unknown = sorted(set(options.only or ()) - by_name.keys())
-    if unknown:
-        parser.error(f"does not know {unknown}; see --list")
-    sys.path.insert(0, str(pathlib.Path(__file__).parent))
-    import make_reference
-
-    try:
-        texts = [text for path in options.texts for text in make_reference.read_texts(path)]
-        names = options.only or by_name
-        make_exports(texts, options.output, [by_name[name] for name in names])
-    except (OSError, ValueError) as error:
-        sys.exit(f"make_qwen3_exports.py: {error}")
+    making.main(__doc__, "exports", {form.name: form for form in FORMS}, make_exports)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,16 @@ and norm is random and far from its usual start, so that a tensor that is left o
 transposed shows. The same libraries write the same folders every time.
 """
 
-import argparse
 import collections
 import dataclasses
 import json
 import math
 import os
 import pathlib
-import sys
 import tempfile
 import zlib
 
+import making
 import numpy as np
 
 HIDDEN = 64
@@ -533,32 +532,7 @@ def make_models(texts, output, recipes=RECIPES):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--texts", nargs="+", metavar="FILE", help='.jsonl with {"text": ...}')
-    parser.add_argument("--output", metavar="FOLDER", help="a folder a model is made in it")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the models")
-    parser.add_argument("--list", action="store_true", help="print the names and stop")
-    options = parser.parse_args()
-    by_name = {recipe.name: recipe for recipe in RECIPES}
-    if options.list:
-        print("\n".join(by_name))
-        return
-    if not options.texts or not options.output:
-        parser.error("needs --texts and --output")
-    unknown = sorted(set(options.only or ()) - by_name.keys())
-    if unknown:
-        parser.error(f"does not know {unknown}; see --list")
-    sys.path.insert(0, str(pathlib.Path(__file__).parent))
-    import make_reference
-
-    try:
-        texts = [text for path in options.texts for text in make_reference.read_texts(path)]
-        names = options.only or by_name
-        make_models(texts, options.output, [by_name[name] for name in names])
-    except (OSError, ValueError) as error:
-        sys.exit(f"make_tiny_models.py: {error}")
+    making.main(__doc__, "models", {recipe.name: recipe for recipe in RECIPES}, make_models)
 
 
 if __name__ == "__main__":

@@ -14,26 +14,6 @@ using model::Json;
 // Texts of a request are few, and so are the token ids that a model takes of each.
 constexpr std::size_t kValuesMax = std::size_t{1} << 20;
 
-const char* kind_name(Json::Kind kind) {
-  switch (kind) {
-    case Json::Kind::Null:
-      return "null";
-    case Json::Kind::Boolean:
-      return "a boolean";
-    case Json::Kind::Integer:
-      return "an integer";
-    case Json::Kind::Number:
-      return "a number";
-    case Json::Kind::String:
-      return "a string";
-    case Json::Kind::Array:
-      return "a list";
-    case Json::Kind::Object:
-      return "an object";
-  }
-  return "unknown";
-}
-
 std::string in_quotes(std::string_view text) { return "\"" + model::shortened(text) + "\""; }
 
 // The first byte at which no character begins, or npos.
@@ -201,7 +181,7 @@ Inputs Body::inputs(std::string_view name, std::size_t texts_max, bool ids) {
     return inputs;
   }
   if (!found->is(Json::Kind::Array)) {
-    fail(name, std::string("is ") + kind_name(found->kind()) + "; it takes a string or a list");
+    fail(name, std::string("is ") + kind_name(found->kind()) + "; it takes a string or an array");
     return inputs;
   }
   if (found->array().empty()) {

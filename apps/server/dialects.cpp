@@ -150,7 +150,7 @@ EmbedRequest read_similarity(Body& body, const Served& served) {
   auto source = inputs.string("source_sentence");
   if (!source) inputs.fail("source_sentence", "is missing");
   request.inputs = inputs.inputs("sentences", served.texts_max - 1, false);
-  if (request.inputs.single) inputs.fail("sentences", "is a string; it takes a list");
+  if (request.inputs.single) inputs.fail("sentences", "is a string; it takes an array");
   if (inputs.problem()) body.fail(*inputs.problem());
   refuse_empty_texts(body, request);
   if (source && source->empty()) {

@@ -129,6 +129,25 @@ bool Builder::add(Json value, error_code& error) {
   return true;
 }
 
+Error bad(const std::string& source, std::string_view key, const std::string& what) {
+  return {ErrorCode::BadModel, source + ": " + shortened(key) + " " + what};
+}
+
+Error wrong_kind(const std::string& source, std::string_view key, const Json& found,
+                 const std::string& wanted) {
+  return bad(source, key, std::string("is ") + kind_name(found.kind()) + "; it takes " + wanted);
+}
+
+Error missing(const std::string& source, std::string_view key) {
+  return bad(source, key, "is missing");
+}
+
+std::string range_text(std::size_t min, std::size_t max) {
+  return std::to_string(min) + " to " + std::to_string(max);
+}
+
+}  // namespace
+
 const char* kind_name(Json::Kind kind) {
   switch (kind) {
     case Json::Kind::Null:
@@ -148,25 +167,6 @@ const char* kind_name(Json::Kind kind) {
   }
   return "unknown";
 }
-
-Error bad(const std::string& source, std::string_view key, const std::string& what) {
-  return {ErrorCode::BadModel, source + ": " + shortened(key) + " " + what};
-}
-
-Error wrong_kind(const std::string& source, std::string_view key, const Json& found,
-                 const std::string& wanted) {
-  return bad(source, key, std::string("is ") + kind_name(found.kind()) + "; it takes " + wanted);
-}
-
-Error missing(const std::string& source, std::string_view key) {
-  return bad(source, key, "is missing");
-}
-
-std::string range_text(std::size_t min, std::size_t max) {
-  return std::to_string(min) + " to " + std::to_string(max);
-}
-
-}  // namespace
 
 Json::Json(bool value) : value_(value) {}
 Json::Json(std::int64_t value) : value_(value) {}

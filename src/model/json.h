@@ -51,6 +51,9 @@ class Json {
       value_{};
 };
 
+// "an array", for messages.
+const char* kind_name(Json::Kind kind);
+
 // `source` names the text in errors: "config.json", "line 7". Errors: BadModel with the reason and
 // the byte offset. Integers above 2^63 - 1 become Number.
 // "[[],[],..." costs thirty times its length in memory: `values_max` bounds that.

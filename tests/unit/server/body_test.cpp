@@ -42,15 +42,15 @@ TEST(Body, SaysWhatIsWrongWithInputs) {
   EXPECT_EQ(inputs_problem(R"({"input":null})"), "input: is missing");
   EXPECT_EQ(inputs_problem(R"({"input":[]})"), "input: is an empty list");
   EXPECT_EQ(inputs_problem(R"({"input":true})"),
-            "input: is a boolean; it takes a string or a list");
+            "input: is a boolean; it takes a string or an array");
   EXPECT_EQ(inputs_problem(R"({"input":{"a":1}})"),
-            "input: is an object; it takes a string or a list");
-  EXPECT_EQ(inputs_problem(R"({"input":7})"), "input: is an integer; it takes a string or a list");
+            "input: is an object; it takes a string or an array");
+  EXPECT_EQ(inputs_problem(R"({"input":7})"), "input: is an integer; it takes a string or an array");
   EXPECT_EQ(inputs_problem(R"({"input":["a",1]})"),
             "input[1]: is an integer, where the first is a string");
   EXPECT_EQ(inputs_problem(R"({"input":[1,"a"]})"), "input[1]: is a string among token ids");
   EXPECT_EQ(inputs_problem(R"({"input":[[1],"a"]})"),
-            "input[1]: is a string, where the first is a list");
+            "input[1]: is a string, where the first is an array");
   EXPECT_EQ(inputs_problem(R"({"input":[[1],[]]})"), "input[1]: holds no token id");
   EXPECT_EQ(inputs_problem(R"({"input":[null]})"),
             "input[0]: is null; it takes a string or token ids");

@@ -95,7 +95,7 @@ TEST(OpenAi, NamesWhatIsWrong) {
             "prompt_name: names no prompt of the model; it has passage, query");
   EXPECT_EQ(problem(R"("truncation_direction":"up")").find("truncation_direction: "), 0U);
   EXPECT_EQ(problem(R"("input_type":"x")").find("input_type: "), 0U);
-  EXPECT_EQ(problem(R"("user":[])"), "user: is a list; it takes a string");
+  EXPECT_EQ(problem(R"("user":[])"), "user: is an array; it takes a string");
   EXPECT_NE(problem(R"("prompt_name":"query","input_type":"query")"), "");
   EXPECT_NE(problem(R"("instruction":"a","input_type":"document")"), "");
   EXPECT_NE(problem(R"("instruction":"a","prompt_name":"query")"), "");
@@ -137,11 +137,11 @@ TEST(Tei, SimilarityPutsTheSourceFirst) {
   EXPECT_EQ(request.options.prompt, "query");
   const auto problem = [](const std::string& json) { return problem_of(read_similarity, json); };
   EXPECT_EQ(problem("{}"), "inputs: is missing");
-  EXPECT_EQ(problem(R"({"inputs":[]})"), "inputs: is a list; it takes an object");
+  EXPECT_EQ(problem(R"({"inputs":[]})"), "inputs: is an array; it takes an object");
   EXPECT_EQ(problem(R"({"inputs":{"sentences":["b"]}})"), "inputs.source_sentence: is missing");
   EXPECT_EQ(problem(R"({"inputs":{"source_sentence":"a"}})"), "inputs.sentences: is missing");
   EXPECT_EQ(problem(R"({"inputs":{"source_sentence":"a","sentences":"b"}})"),
-            "inputs.sentences: is a string; it takes a list");
+            "inputs.sentences: is a string; it takes an array");
   EXPECT_EQ(problem(R"({"inputs":{"source_sentence":"a","sentences":[1]}})"),
             "inputs.sentences[0]: is an integer; it takes a string");
   EXPECT_EQ(problem(R"({"inputs":{"source_sentence":"","sentences":["b"]}})"),
