@@ -119,7 +119,9 @@ void linear(benchmark::State& state, kernels::WeightType type) {
   std::vector<float> output(rows * out);
   kernels::LinearArguments arguments;
   arguments.input = input.data();
-  arguments.output = output.data();
+  kernels::LinearOutput of_layer;
+  of_layer.output = output.data();
+  arguments.outputs = {&of_layer, 1};
   arguments.rows = rows;
   arguments.rounding = kernels::preferred_rounding();
   std::vector<std::byte> memory;
@@ -130,8 +132,10 @@ void linear(benchmark::State& state, kernels::WeightType type) {
   };
   for (auto _ : state) {
     if (scratch.empty()) {  // after the wait for all threads: now there is a layer
-      arguments.shape = layer.shape;
-      arguments.weights = layer.weights.data();
+      arguments.type = layer.shape.type;
+      arguments.in_features = layer.shape.in_features;
+      of_layer.weights = layer.weights.data();
+      of_layer.out_features = layer.shape.out_features;
       const std::size_t bytes = kernels::linear_scratch_bytes(arguments);
       memory.resize(bytes + 64);
       void* aligned = memory.data();

@@ -1,6 +1,7 @@
 // In: a ModelSpec of the BERT family. Out: its encoder, as blocks. See bert.h.
 #include "graph/bert.h"
 
+#include <array>
 #include <string>
 
 namespace textvec::graph {
@@ -70,10 +71,10 @@ void build_bert(const model::Transformer& transformer, const model::Weights& wei
   Edge x = blocks.embeddings(embedding_names(transformer, prefix));
   for (std::size_t layer = 0; layer < transformer.layers; ++layer) {
     const std::string base = prefix + family.layers + std::to_string(layer);
-    const Edge q = blocks.linear(x, linear(base + family.query, hidden, hidden));
-    const Edge k = blocks.linear(x, linear(base + family.key, hidden, hidden));
-    const Edge v = blocks.linear(x, linear(base + family.value, hidden, hidden));
-    const Edge attention = blocks.attention(q, k, v, transformer.heads);
+    const auto qkv = blocks.linears(x, std::array{linear(base + family.query, hidden, hidden),
+                                                  linear(base + family.key, hidden, hidden),
+                                                  linear(base + family.value, hidden, hidden)});
+    const Edge attention = blocks.attention(qkv[0], qkv[1], qkv[2], transformer.heads);
     const Edge projected =
         blocks.linear(attention, linear(base + family.attention_out, hidden, hidden));
     x = blocks.add_norm(x, projected, norm(base + family.attention_norm, epsilon));

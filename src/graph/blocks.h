@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "model/rotary.h"
 #include "textvec/result.h"
@@ -71,8 +73,9 @@ class Blocks {
 
   // Token + position + type 0, normalised: [batch, length, hidden_size].
   virtual Edge embeddings(const EmbeddingNames& names) = 0;
-  // weight * x + bias.
-  virtual Edge linear(const Edge& x, const LinearNames& names) = 0;
+  // weight * x + bias of each of the layers, which read the same input.
+  virtual std::vector<Edge> linears(const Edge& x, std::span<const LinearNames> layers) = 0;
+  Edge linear(const Edge& x, const LinearNames& layer) { return linears(x, {&layer, 1}).front(); }
   // softmax(q k^T / sqrt(head size)) v over the tokens that are no padding, in both directions.
   virtual Edge attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) = 0;
   // LayerNorm(residual + x).

@@ -127,28 +127,63 @@ Edge FusedTarget::embeddings(const EmbeddingNames& names) {
   return {normalised, hidden, {}};
 }
 
-Edge FusedTarget::linear(const Edge& x, const LinearNames& names) {
+std::vector<Edge> FusedTarget::linears(const Edge& x, std::span<const LinearNames> layers) {
   const std::string input = settled(x);
-  if (const model::Tensor* tensor = find(names.weight, {names.out_features, names.in_features})) {
-    if (linears_ != Linears::Standard) {
-      return {own_linear(input, *tensor, names), names.out_features, names.bias, x.one_token};
+  std::vector<std::string> outputs;
+  if (linears_ == Linears::Standard) {
+    for (const LinearNames& layer : layers) {
+      if (const model::Tensor* tensor =
+              find(layer.weight, {layer.out_features, layer.in_features})) {
+        file_.weight(layer.weight, {layer.in_features, layer.out_features}, transposed(*tensor));
+      }
+      outputs.push_back(node("MatMul", {input, layer.weight}));
     }
-    file_.weight(names.weight, {names.in_features, names.out_features}, transposed(*tensor));
+  } else {
+    outputs = own_linears(input, layers);
   }
-  return {node("MatMul", {input, names.weight}), names.out_features, names.bias, x.one_token};
+  std::vector<Edge> edges;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    edges.push_back({outputs[i], layers[i].out_features, layers[i].bias, x.one_token});
+  }
+  return edges;
 }
 
-std::string FusedTarget::own_linear(const std::string& input, const model::Tensor& tensor,
-                                    const LinearNames& names) {
-  kernels::PackedShape shape{kernels::WeightType::F32, names.in_features, names.out_features};
-  if (linears_ == Linears::Int8) {
-    shape.type = kernels::WeightType::Int8;
-  } else if (tensor.type == model::DataType::BF16) {
-    shape.type = kernels::WeightType::BF16;
+std::vector<std::string> FusedTarget::own_linears(const std::string& input,
+                                                  std::span<const LinearNames> layers) {
+  std::vector<const model::Tensor*> tensors;
+  bool halves = true;
+  for (const LinearNames& layer : layers) {
+    tensors.push_back(find(layer.weight, {layer.out_features, layer.in_features}));
+    halves = halves && tensors.back() != nullptr && tensors.back()->type == model::DataType::BF16;
   }
-  const std::size_t panel_elements = kernels::PackedShape::kPanelColumns * names.in_features;
+  const auto type = linears_ == Linears::Int8 ? kernels::WeightType::Int8
+                    : halves                  ? kernels::WeightType::BF16
+                                              : kernels::WeightType::F32;
+  std::vector<std::string> inputs{input};
+  std::vector<std::string> outputs;
+  std::vector<std::int64_t> out_features;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (tensors[i] != nullptr) packed_weight(layers[i], *tensors[i], type);
+    inputs.push_back(layers[i].weight);
+    outputs.push_back("Linear_" + std::to_string(nodes_++));
+    out_features.push_back(static_cast<std::int64_t>(layers[i].out_features));
+  }
+  if (status_) {
+    const std::vector<Attribute> attributes{
+        {"weight_type", std::string(kernels::to_string(type))},
+        {"in_features", static_cast<std::int64_t>(layers.front().in_features)},
+        {"out_features", out_features}};
+    file_.node("Linear", inputs, outputs, kTextvec, attributes);
+  }
+  return outputs;
+}
+
+void FusedTarget::packed_weight(const LinearNames& layer, const model::Tensor& tensor,
+                                kernels::WeightType type) {
+  const kernels::PackedShape shape{type, layer.in_features, layer.out_features};
+  const std::size_t panel_elements = kernels::PackedShape::kPanelColumns * layer.in_features;
   file_.encoded_weight(
-      names.weight, shape.bytes(), names.in_features * names.out_features, panel_elements,
+      layer.weight, shape.bytes(), layer.in_features * layer.out_features, panel_elements,
       copied(tensor),
       [shape, panel_elements](std::span<const float> values, std::vector<std::byte>& out) {
         const std::size_t panels = (values.size() + panel_elements - 1) / panel_elements;
@@ -161,10 +196,10 @@ std::string FusedTarget::own_linear(const std::string& input, const model::Tenso
           rest = rest.subspan(shape.panel_bytes());
         }
       });
-  return node("Linear", {input, names.weight}, kTextvec,
-              {{"weight_type", std::string(kernels::to_string(shape.type))},
-               {"in_features", static_cast<std::int64_t>(names.in_features)},
-               {"out_features", static_cast<std::int64_t>(names.out_features)}});
+}
+
+std::string FusedTarget::own_norm(const std::vector<std::string>& inputs, double epsilon) {
+  return node("Norm", inputs, kTextvec, {{"epsilon", static_cast<float>(epsilon)}});
 }
 
 Edge FusedTarget::attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) {
@@ -179,9 +214,18 @@ Edge FusedTarget::attention(const Edge& q, const Edge& k, const Edge& v, std::si
 }
 
 Edge FusedTarget::add_norm(const Edge& residual, const Edge& x, const NormNames& names) {
-  std::vector<std::string> inputs{settled(residual), x.name, weight(names.weight, {x.width}),
-                                  weight(names.bias, {x.width})};
-  if (!x.pending_bias.empty()) inputs.push_back(weight(x.pending_bias, {x.width}));
+  const std::string gain = weight(names.weight, {x.width});
+  const std::string shift = weight(names.bias, {x.width});
+  std::vector<std::string> bias;
+  if (!x.pending_bias.empty()) bias.push_back(weight(x.pending_bias, {x.width}));
+  std::vector<std::string> inputs;
+  if (linears_ != Linears::Standard) {
+    inputs = {x.name, gain, shift, settled(residual)};
+    inputs.insert(inputs.end(), bias.begin(), bias.end());
+    return {own_norm(inputs, names.epsilon), x.width, {}};
+  }
+  inputs = {settled(residual), x.name, gain, shift};
+  inputs.insert(inputs.end(), bias.begin(), bias.end());
   return {node("SkipLayerNormalization", inputs, kMicrosoft,
                {{"epsilon", static_cast<float>(names.epsilon)}}),
           x.width,
@@ -222,9 +266,11 @@ Edge FusedTarget::token_embeddings(const std::string& table, std::size_t vocabul
 }
 
 Edge FusedTarget::rms_norm(const Edge& x, const NormNames& names) {
-  return like(
-      x, node("SimplifiedLayerNormalization", {settled(x), weight(names.weight, {x.width})}, {},
-              {{"axis", std::int64_t{-1}}, {"epsilon", static_cast<float>(names.epsilon)}}));
+  const std::vector<std::string> inputs{settled(x), weight(names.weight, {x.width})};
+  if (linears_ != Linears::Standard) return like(x, own_norm(inputs, names.epsilon));
+  return like(x,
+              node("SimplifiedLayerNormalization", inputs, {},
+                   {{"axis", std::int64_t{-1}}, {"epsilon", static_cast<float>(names.epsilon)}}));
 }
 
 Edge FusedTarget::add(const Edge& a, const Edge& b) {

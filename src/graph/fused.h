@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "graph/blocks.h"
 #include "graph/onnx_file.h"
+#include "kernels/linear.h"
 #include "model/safetensors.h"
 
 namespace textvec::graph {
@@ -23,9 +25,9 @@ class FusedTarget final : public Blocks {
   static constexpr std::int64_t kPieceWork = std::int64_t{1} << 32;
   static constexpr std::int64_t kPieceTokensMin = 64;  // fewer would read the weights for little
 
-  // Who computes the linear layers. Standard: ONNX Runtime's MatMul, so that any program runs the
-  // file. Exact: textvec's own operator on the weights as they are; a little faster, and bfloat16
-  // weights stay half as large. Int8: the same operator on rounded weights.
+  // Who computes the linear layers and the norms. Standard: ONNX Runtime, so that any program runs
+  // the file. Exact: textvec's own operators, on the weights as they are; faster, and bfloat16
+  // weights stay half as large. Int8: the same on rounded weights.
   enum class Linears : unsigned char { Standard, Exact, Int8 };
 
   // `weights` must outlive the OnnxFile: it is read when the file is written.
@@ -33,7 +35,7 @@ class FusedTarget final : public Blocks {
                        std::int64_t piece_work = kPieceWork);
 
   Edge embeddings(const EmbeddingNames& names) override;
-  Edge linear(const Edge& x, const LinearNames& names) override;
+  std::vector<Edge> linears(const Edge& x, std::span<const LinearNames> layers) override;
   Edge attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) override;
   Edge add_norm(const Edge& residual, const Edge& x, const NormNames& names) override;
   Edge activation(const Edge& x, const std::string& function) override;
@@ -81,9 +83,13 @@ class FusedTarget final : public Blocks {
   // The edge's tensor with its pending bias added.
   std::string settled(const Edge& x);
 
-  // linear() by textvec's own operator.
-  std::string own_linear(const std::string& input, const model::Tensor& tensor,
-                         const LinearNames& names);
+  // linears() by textvec's own operator: the outputs' names.
+  std::vector<std::string> own_linears(const std::string& input,
+                                       std::span<const LinearNames> layers);
+  void packed_weight(const LinearNames& layer, const model::Tensor& tensor,
+                     kernels::WeightType type);
+  // By textvec's own operator, where the graph may have it: of the inputs of textvec.Norm.
+  std::string own_norm(const std::vector<std::string>& inputs, double epsilon);
 
   const model::Weights& weights_;
   const Linears linears_;

@@ -2,6 +2,7 @@
 // The names are those of transformers' Qwen3Model.
 #include "graph/qwen3.h"
 
+#include <array>
 #include <string>
 
 namespace textvec::graph {
@@ -21,9 +22,10 @@ class DecoderLayer {
     const std::size_t narrow = transformer_.key_value_heads * head_size;
     const std::size_t hidden = transformer_.hidden_size;
     const Edge normed = blocks_.rms_norm(x, norm("input_layernorm"));
-    const Edge q = blocks_.linear(normed, attention_linear("q_proj", hidden, wide));
-    const Edge k = blocks_.linear(normed, attention_linear("k_proj", hidden, narrow));
-    const Edge v = blocks_.linear(normed, attention_linear("v_proj", hidden, narrow));
+    const auto qkv =
+        blocks_.linears(normed, std::array{attention_linear("q_proj", hidden, wide),
+                                           attention_linear("k_proj", hidden, narrow),
+                                           attention_linear("v_proj", hidden, narrow)});
     CausalAttention attention;
     attention.heads = transformer_.heads;
     attention.key_value_heads = transformer_.key_value_heads;
@@ -32,7 +34,7 @@ class DecoderLayer {
     attention.key_norm = norm("self_attn.k_norm");
     attention.rotary = transformer_.rotary;
     attention.positions_max = transformer_.positions_max;
-    return blocks_.causal_attention(q, k, v, attention);
+    return blocks_.causal_attention(qkv[0], qkv[1], qkv[2], attention);
   }
 
   // The rest of the layer: from its input and what attend() gave for it to its output.
@@ -43,9 +45,10 @@ class DecoderLayer {
     const Edge projected = blocks_.linear(attended, attention_linear("o_proj", wide, hidden));
     const Edge sum = blocks_.add(x, projected);
     const Edge normed = blocks_.rms_norm(sum, norm("post_attention_layernorm"));
-    const Edge gate = blocks_.linear(normed, linear("mlp.gate_proj", hidden, inner));
-    const Edge up = blocks_.linear(normed, linear("mlp.up_proj", hidden, inner));
-    const Edge gated = blocks_.gated(gate, up);
+    const auto gate_and_up = blocks_.linears(
+        normed,
+        std::array{linear("mlp.gate_proj", hidden, inner), linear("mlp.up_proj", hidden, inner)});
+    const Edge gated = blocks_.gated(gate_and_up[0], gate_and_up[1]);
     return blocks_.add(sum, blocks_.linear(gated, linear("mlp.down_proj", inner, hidden)));
   }
 

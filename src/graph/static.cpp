@@ -137,7 +137,13 @@ Edge StaticTarget::embeddings(const EmbeddingNames& names) {
   return like(sum, layer_norm(sum.name, names.norm, sum.width, kEmbeddingScale));
 }
 
-Edge StaticTarget::linear(const Edge& x, const LinearNames& names) {
+std::vector<Edge> StaticTarget::linears(const Edge& x, std::span<const LinearNames> layers) {
+  std::vector<Edge> edges;
+  for (const LinearNames& layer : layers) edges.push_back(one_linear(x, layer));
+  return edges;
+}
+
+Edge StaticTarget::one_linear(const Edge& x, const LinearNames& names) {
   if (const model::Tensor* tensor = find(names.weight, {names.out_features, names.in_features})) {
     file_.weight(names.weight, {names.in_features, names.out_features}, graph::transposed(*tensor),
                  type_);

@@ -36,7 +36,7 @@ class StaticTarget final : public Blocks {
   StaticTarget(const model::Weights& weights, Bucket bucket, TensorType type);
 
   Edge embeddings(const EmbeddingNames& names) override;
-  Edge linear(const Edge& x, const LinearNames& names) override;
+  std::vector<Edge> linears(const Edge& x, std::span<const LinearNames> layers) override;
   Edge attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) override;
   Edge add_norm(const Edge& residual, const Edge& x, const NormNames& names) override;
   Edge activation(const Edge& x, const std::string& function) override;
@@ -62,6 +62,7 @@ class StaticTarget final : public Blocks {
   std::string weight(const std::string& name, const std::vector<std::size_t>& shape);
   std::string node(std::string_view operation, const std::vector<std::string>& inputs,
                    const std::vector<Attribute>& attributes = {});
+  Edge one_linear(const Edge& x, const LinearNames& names);
   // An input of the graph as a tensor of `shape` and of the graph's type.
   std::string input(const std::string& name, const std::vector<Dimension>& given,
                     const std::vector<std::size_t>& shape);

@@ -86,9 +86,9 @@ class Product {
  public:
   Product(const LinearArguments& arguments, std::byte* scratch)
       : arguments_(arguments),
-        shape_(arguments.shape),
+        shape_{arguments.type, arguments.in_features, 0},
         rows_(arguments.rows),
-        depth_(depth_of(arguments.shape)),
+        depth_(depth_of(shape_)),
         set_(arguments.tiles != nullptr ? *arguments.tiles : best_tiles()),
         coarse_(arguments.rounding == Rounding::Coarse && !set_.coarse.empty()),
         tiles_(shape_.type != WeightType::Int8 ? set_.f32
@@ -97,7 +97,9 @@ class Product {
         bytes_of_input_(shape_.type != WeightType::Int8 ? 4
                         : coarse_                       ? 1
                                                         : 2),
-        scratch_(scratch) {}
+        scratch_(scratch) {
+    for (const LinearOutput& output : arguments.outputs) panels_ += panels_of(output);
+  }
 
   std::size_t scratch_bytes() const {
     return rounded_up(rows_ * depth_ * bytes_of_input_, 64) + rows_ * sizeof(float);
@@ -124,14 +126,14 @@ class Product {
     const std::size_t block_tiles = std::max<std::size_t>(1, kBlockRows / tiles_.size());
     const std::size_t blocks = (tiles() + block_tiles - 1) / block_tiles;
     const std::size_t groups_wanted = (kJobsPerThread * threads + blocks - 1) / blocks;
-    const std::size_t group = std::max<std::size_t>(1, shape_.panels() / groups_wanted);
-    const std::size_t groups = (shape_.panels() + group - 1) / group;
+    const std::size_t group = std::max<std::size_t>(1, panels_ / groups_wanted);
+    const std::size_t groups = (panels_ + group - 1) / group;
     // Blocks of one group follow each other: its weights are still near.
     parallel(blocks * groups, [&](std::size_t job) {
       const std::size_t first_tile = job % blocks * block_tiles;
       const std::size_t first_panel = job / blocks * group;
       multiply(first_tile, std::min(first_tile + block_tiles, tiles()), first_panel,
-               std::min(first_panel + group, shape_.panels()));
+               std::min(first_panel + group, panels_));
     });
   }
 
@@ -148,11 +150,13 @@ class Product {
 
   void prepare_floats(std::size_t first, std::size_t rows) const {
     auto* out = reinterpret_cast<float*>(input_of(first));
-    for (std::size_t row = 0; row < rows; ++row) {
-      const float* from = arguments_.input + (first + row) * shape_.in_features;
-      for (std::size_t k = 0; k < shape_.in_features; ++k) out[k * rows + row] = from[k];
-      for (std::size_t k = shape_.in_features; k < depth_; ++k) out[k * rows + row] = 0;
+    const std::size_t stride = arguments_.in_features;
+    const float* from = arguments_.input + first * stride;
+    // Row by row in the inner loop: what is written stays in one line of the cache.
+    for (std::size_t k = 0; k < stride; ++k) {
+      for (std::size_t row = 0; row < rows; ++row) out[k * rows + row] = from[row * stride + k];
     }
+    std::fill(out + stride * rows, out + depth_ * rows, 0.0F);
   }
 
   float levels() const {
@@ -230,25 +234,40 @@ class Product {
 
   std::size_t bytes_of_line() const { return kColumns * bytes_of_weight(shape_.type); }
 
-  Step first_step(std::size_t tile, std::size_t panel, std::size_t column) const {
+  static std::size_t panels_of(const LinearOutput& output) {
+    return PackedShape{WeightType::F32, 0, output.out_features}.panels();
+  }
+
+  // One of all outputs' panels, which are counted through.
+  struct Panel {
+    const LinearOutput& of;
+    const std::byte* weights;
+    std::size_t column;  // its first
+  };
+  Panel panel_at(std::size_t index) const {
+    const LinearOutput* output = arguments_.outputs.data();
+    for (; index >= panels_of(*output); ++output) index -= panels_of(*output);
+    return {*output, output->weights + index * shape_.panel_bytes(), index * kColumns};
+  }
+
+  Step first_step(std::size_t tile, const Panel& panel, std::size_t column) const {
     const std::size_t first = tile * tiles_.size();
     Step step;
     step.input = input_of(first);
-    step.weights = arguments_.weights + panel * shape_.panel_bytes();
+    step.weights = panel.weights;
     step.depth = depth_;
-    step.output = arguments_.output + first * shape_.out_features + column;
-    step.output_stride = shape_.out_features;
+    step.output = panel.of.output + first * panel.of.out_features + column;
+    step.output_stride = panel.of.out_features;
     return step;
   }
 
   // `next` bytes behind these weights are those that will be wanted next.
-  void multiply_floats(std::size_t tile_begin, std::size_t tile_end, std::size_t panel,
+  void multiply_floats(std::size_t tile_begin, std::size_t tile_end, std::size_t index,
                        std::size_t begin, std::size_t next) const {
+    const Panel panel = panel_at(index);
     const std::size_t end = std::min(begin + kFloatDepth, depth_);
-    const std::size_t column = panel * kColumns;
     const std::size_t steps = tile_end - tile_begin;
-    const std::byte* weights =
-        arguments_.weights + panel * shape_.panel_bytes() + begin * bytes_of_line();
+    const std::byte* weights = panel.weights + begin * bytes_of_line();
     const std::byte* ahead = weights + next;
     alignas(64) std::array<float, kFloatDepth * kColumns> widened;
     if (shape_.type == WeightType::BF16) {
@@ -256,11 +275,11 @@ class Product {
       weights = reinterpret_cast<const std::byte*>(widened.data());
     }
     for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
-      Step step = first_step(tile, panel, column);
+      Step step = first_step(tile, panel, panel.column);
       step.input += begin * rows_of(tile) * sizeof(float);
       step.weights = weights;
       step.depth = end - begin;
-      step.columns = std::min(kColumns, shape_.out_features - column);
+      step.columns = std::min(kColumns, panel.of.out_features - panel.column);
       step.add = begin > 0;
       step.ahead_bytes = bytes_of_line() / steps;
       step.ahead = ahead + (tile - tile_begin) * (end - begin) * step.ahead_bytes;
@@ -268,21 +287,21 @@ class Product {
     }
   }
 
-  void multiply_ints(std::size_t tile_begin, std::size_t tile_end, std::size_t panel) const {
-    const std::byte* weights = arguments_.weights + panel * shape_.panel_bytes();
+  void multiply_ints(std::size_t tile_begin, std::size_t tile_end, std::size_t index) const {
+    const Panel panel = panel_at(index);
     PanelTail tail{};  // a copy, because the weights may lie anywhere
-    std::memcpy(&tail, weights + depth_ * kColumns, sizeof(tail));
+    std::memcpy(&tail, panel.weights + depth_ * kColumns, sizeof(tail));
     const std::size_t columns = coarse_ ? kColumns : set_.fine_columns;
     const std::size_t steps = kColumns / columns * (tile_end - tile_begin);
     const std::size_t ahead_bytes = 64 / steps;
-    const std::byte* ahead = weights + shape_.panel_bytes();
+    const std::byte* ahead = panel.weights + shape_.panel_bytes();
     for (std::size_t begin = 0; begin < kColumns; begin += columns) {
-      const std::size_t column = panel * kColumns + begin;
-      if (column >= shape_.out_features) return;
+      const std::size_t column = panel.column + begin;
+      if (column >= panel.of.out_features) return;
       for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
         Step step = first_step(tile, panel, column);
         step.weights += begin * 4;
-        step.columns = std::min(columns, shape_.out_features - column);
+        step.columns = std::min(columns, panel.of.out_features - column);
         step.row_scales = scales() + tile * tiles_.size();
         step.scales = tail.scales + begin;
         step.sums = tail.sums + begin;
@@ -295,7 +314,7 @@ class Product {
   }
 
   const LinearArguments& arguments_;
-  const PackedShape& shape_;
+  const PackedShape shape_;  // of a panel: its outputs have out features of their own
   const std::size_t rows_;
   const std::size_t depth_;
   const Tiles& set_;
@@ -303,6 +322,7 @@ class Product {
   const std::span<const Tile> tiles_;
   const std::size_t bytes_of_input_;
   std::byte* const scratch_;
+  std::size_t panels_ = 0;
 };
 
 }  // namespace

@@ -4,10 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
+
+#include "kernels/parallel.h"
 
 namespace textvec::kernels {
 
@@ -39,9 +40,6 @@ struct PackedShape {
 // missing to 16 is filled with zeros. `out` has panel_bytes().
 void pack_panel(const PackedShape& shape, std::span<const float> rows, std::span<std::byte> out);
 
-// Calls the function with 0 to count - 1, on any threads, and returns when all calls have.
-using Parallel = std::function<void(std::size_t count, const std::function<void(std::size_t)>&)>;
-
 // How finely Int8 rounds activations. Coarse is 8 bits, which VNNI and NEON's dot products take;
 // Fine as many as 32-bit sums of the row allow, up to 16, at half of Coarse's speed there and at
 // no cost on AVX2.
@@ -50,18 +48,24 @@ Rounding preferred_rounding() noexcept;
 
 struct Tiles;
 
-struct LinearArguments {
-  PackedShape shape{};
-  const std::byte* weights = nullptr;  // shape.bytes()
-  const float* input = nullptr;        // [rows, in_features]
-  float* output = nullptr;             // [rows, out_features]
-  std::size_t rows = 0;
-  Rounding rounding = Rounding::Fine;  // of Int8
-  std::size_t threads = 1;             // that `parallel` has
-  const Tiles* tiles = nullptr;        // nullptr: the best; see tiles.h
+struct LinearOutput {
+  const std::byte* weights = nullptr;  // PackedShape::bytes()
+  std::size_t out_features = 0;
+  float* output = nullptr;  // [rows, out_features]
 };
 
-// output = input * weights^T. A row's result is the same in any company, bit for bit. Int8
+struct LinearArguments {
+  WeightType type = WeightType::F32;
+  std::size_t in_features = 0;
+  const float* input = nullptr;  // [rows, in_features]
+  std::size_t rows = 0;
+  std::span<const LinearOutput> outputs{};  // layers of the same input, which is prepared once
+  Rounding rounding = Rounding::Fine;       // of Int8
+  std::size_t threads = 1;                  // that `parallel` has
+  const Tiles* tiles = nullptr;             // nullptr: the best; see tiles.h
+};
+
+// Each output = input * its weights^T. A row's result is the same in any company, bit for bit. Int8
 // scales each row of activations by its own largest magnitude. Thread-safe.
 // `scratch` has linear_scratch_bytes(), aligned to 64.
 void linear(const LinearArguments& arguments, std::span<std::byte> scratch,

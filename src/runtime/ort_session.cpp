@@ -12,7 +12,7 @@
 
 #include "graph/static.h"
 #include "graph/strangers_file.h"
-#include "runtime/linear_operator.h"
+#include "runtime/operators.h"
 #include "runtime/processor_memory.h"
 #include "runtime/session.h"
 #include "runtime/signature.h"
@@ -184,10 +184,10 @@ Result<HiddenStates> to_hidden_states(Ort::Value value, const Signature& signatu
 
 class OrtSession final : public Session {
  public:
-  OrtSession(graph::OnnxModel model, LinearOperator linear, Ort::Session session,
-             Signature signature, SessionInfo info, std::size_t usual_tokens)
+  OrtSession(graph::OnnxModel model, Operators operators, Ort::Session session, Signature signature,
+             SessionInfo info, std::size_t usual_tokens)
       : model_(std::move(model)),
-        linear_(std::move(linear)),
+        operators_(std::move(operators)),
         session_(std::move(session)),
         signature_(std::move(signature)),
         info_(std::move(info)),
@@ -262,7 +262,7 @@ class OrtSession final : public Session {
   }
 
   graph::OnnxModel model_;  // its `data` is used in place when it is in memory
-  LinearOperator linear_;
+  Operators operators_;
   Ort::Session session_;
   Signature signature_;
   SessionInfo info_;
@@ -341,9 +341,9 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
   auto model = with_one_output(std::move(given), name);
   if (!model) return model.error();
   try {
-    LinearOperator linear(options.threads);
+    Operators operators(options.threads);
     Ort::SessionOptions session_options = make_options(options);
-    linear.add_to(session_options);
+    operators.add_to(session_options);
     append_provider(session_options, environment(), options.use, options.program_folder.string());
     Ort::Session session = make_session(*model, std::move(session_options));
     auto signature = read_signature(session);
@@ -362,7 +362,7 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     info.provider = options.use.provider;
     info.placement = read_placement(session);
     return std::unique_ptr<Session>(
-        std::make_unique<OrtSession>(std::move(*model), std::move(linear), std::move(session),
+        std::make_unique<OrtSession>(std::move(*model), std::move(operators), std::move(session),
                                      std::move(*signature), std::move(info), options.usual_tokens));
   } catch (const Ort::Exception& exception) {
     if (options.use.provider != Provider::Cpu) {

@@ -26,9 +26,9 @@ OWNERS = [
     (re.compile(r"openssl/"), {"src/model/hash.cpp", "apps/server/keys.cpp"}),
     (re.compile(r"textvec_tokenizers\.h"), {"src/tokens/tokenizer.cpp"}),
     (re.compile(r"onnx/|google/"), {"src/graph/onnx_file.cpp", "src/graph/strangers_file.cpp"}),
-    (re.compile(r"onnxruntime"), {"src/runtime/linear_operator.cpp", "src/runtime/ort_session.cpp",
+    (re.compile(r"onnxruntime"), {"src/runtime/operators.cpp", "src/runtime/ort_session.cpp",
                                  "src/runtime/providers.cpp"}),
-    (re.compile(r"hwy/"), {"src/kernels/tiles.cpp"}),
+    (re.compile(r"hwy/"), {"src/kernels/tiles.cpp", "src/kernels/norm.cpp"}),
     (re.compile(r"CLI/"), {"apps/cli/main.cpp"}),
     (re.compile(r"curl/"), {"src/hub/download.cpp"}),
 ]
@@ -38,7 +38,7 @@ SYSTEM_HEADER = re.compile(
     r"|(cpuid|dlfcn|errno|fcntl|netdb|poll|pthread|sched|signal|spawn|stddef|stdint|stdlib|unistd|xlocale)\.h")
 
 MAY_CATCH = {"src/hub/download.cpp", "src/model/json.cpp", "src/graph/onnx_file.cpp",
-             "src/runtime/linear_operator.cpp",
+             "src/runtime/operators.cpp",
              "src/runtime/ort_session.cpp", "src/runtime/providers.cpp", "src/worker.cpp"}
 
 CPP = {".cpp", ".h"}

@@ -57,15 +57,16 @@ Floats run(const Case& given, const Floats& weights, const Floats& input,
            const Parallel& parallel = in_turn) {
   const auto packed = pack(given.shape, weights);
   LinearArguments arguments;
-  arguments.shape = given.shape;
-  arguments.weights = packed.data() + 1;
+  arguments.type = given.shape.type;
+  arguments.in_features = given.shape.in_features;
   arguments.input = input.data();
   arguments.rows = input.size() / given.shape.in_features;
   arguments.rounding = given.rounding;
   arguments.threads = given.threads;
   arguments.tiles = given.tiles;
   Floats output(arguments.rows * given.shape.out_features, -1.0F);
-  arguments.output = output.data();
+  const LinearOutput outputs[] = {{packed.data() + 1, given.shape.out_features, output.data()}};
+  arguments.outputs = outputs;
   // Exactly as large as asked for, so that the address sanitizer sees a byte too many.
   const std::size_t bytes = linear_scratch_bytes(arguments);
   auto* scratch = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(64)));
@@ -297,6 +298,44 @@ TEST(Linear, GivesTheSameIntsOnEveryInstructionSet) {
       for (std::size_t i = 0; i < output.size(); ++i) {
         ASSERT_FLOAT_EQ(output[i], best[i]) << tiles->name << " " << i;
       }
+    }
+  }
+}
+
+// At every number of panels around those of a job, some of them not full.
+TEST_P(EveryTiles, MultiplyForSeveralOutputsAsForEachAlone) {
+  for (const auto type : {WeightType::F32, WeightType::BF16, WeightType::Int8}) {
+    for (const std::size_t rows : {1U, 12U, 30U}) {
+      const Floats input = random_floats(rows * 400, 2);
+      const std::size_t out_features[] = {17, 1, 64, 15, 32};
+      std::vector<std::vector<std::byte>> packed;
+      std::vector<Floats> wanted;
+      std::vector<Floats> found;
+      std::vector<LinearOutput> outputs;
+      for (const std::size_t count : out_features) {
+        const PackedShape shape{type, 400, count};
+        const Floats weights = random_floats(count * 400, static_cast<unsigned>(count), 0.05F);
+        wanted.push_back(run({shape, Rounding::Coarse, GetParam()}, weights, input));
+        packed.push_back(pack(shape, weights));
+        found.emplace_back(rows * count, -1.0F);
+      }
+      for (std::size_t i = 0; i < std::size(out_features); ++i) {
+        outputs.push_back({packed[i].data() + 1, out_features[i], found[i].data()});
+      }
+      LinearArguments arguments;
+      arguments.type = type;
+      arguments.in_features = 400;
+      arguments.input = input.data();
+      arguments.rows = rows;
+      arguments.outputs = outputs;
+      arguments.rounding = Rounding::Coarse;
+      arguments.threads = 3;
+      arguments.tiles = GetParam();
+      const std::size_t bytes = linear_scratch_bytes(arguments);
+      auto* scratch = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(64)));
+      linear(arguments, {scratch, bytes}, on_threads);
+      ::operator delete(scratch, std::align_val_t(64));
+      EXPECT_EQ(found, wanted) << to_string(type) << ", " << rows;
     }
   }
 }

@@ -46,7 +46,7 @@ Result<std::unique_ptr<Session>> open(const Layer& layer) {
   node("Linear", {"rows", "weights"}, "last_hidden_state", graph::kTextvec,
        {{"weight_type", layer.weight_type},
         {"in_features", layer.in_features},
-        {"out_features", layer.out_features}});
+        {"out_features", std::vector{layer.out_features}}});
   file.output_float("last_hidden_state", {"batch", "length", std::int64_t{17}});
   auto model = file.build_in_memory({});
   if (!model) return model.error();

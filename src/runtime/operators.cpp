@@ -1,0 +1,275 @@
+// In: a session's options. Out: the same, knowing textvec's own operators. See operators.h.
+#include "runtime/operators.h"
+
+#include <onnxruntime_cxx_api.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/onnx_file.h"
+#include "kernels/linear.h"
+#include "kernels/norm.h"
+#include "runtime/processor_memory.h"
+
+namespace textvec::runtime {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+// So that no size computed from them can overflow. The widest layer known has 2^18.
+constexpr std::int64_t kFeaturesMax = std::int64_t{1} << 24;
+
+Ort::Status invalid(const std::string& what) {
+  return Ort::Status(what.c_str(), ORT_INVALID_ARGUMENT);
+}
+
+// ONNX Runtime takes no exceptions.
+template <class Work>
+OrtStatusPtr guarded(const Work& work) noexcept {
+  try {
+    return work().release();
+  } catch (const std::exception& exception) {
+    return invalid(exception.what()).release();
+  }
+}
+
+// On the session's threads.
+kernels::Parallel parallel_of(const Ort::KernelContext& context) {
+  return [&context](std::size_t count, const std::function<void(std::size_t)>& function) {
+    if (count == 1) return function(0);
+    context.ParallelFor(
+        [](void* called, std::size_t index) {
+          (*static_cast<const std::function<void(std::size_t)>*>(called))(index);
+        },
+        count, 0, const_cast<std::function<void(std::size_t)>*>(&function));
+  };
+}
+
+std::size_t elements_of(const Ort::ConstValue& value) {
+  return value.GetTensorTypeAndShapeInfo().GetElementCount();
+}
+
+// Memory of the session's own arena, for one call.
+class Scratch {
+ public:
+  Scratch(const Ort::KernelContext& context, std::size_t bytes)
+      : allocator_(context.GetAllocator(*static_cast<const OrtMemoryInfo*>(processor_memory()))),
+        memory_(allocator_.Alloc(bytes + kAlignment)) {
+    void* aligned = memory_;
+    std::size_t space = bytes + kAlignment;
+    bytes_ = {static_cast<std::byte*>(std::align(kAlignment, bytes, aligned, space)), bytes};
+  }
+  ~Scratch() { allocator_.Free(memory_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  Ort::Allocator allocator_;
+  void* memory_;
+  std::span<std::byte> bytes_{};
+};
+
+// --- textvec.Linear
+
+class LinearKernel {
+ public:
+  LinearKernel(kernels::WeightType type, std::size_t in_features,
+               std::vector<std::size_t> out_features, unsigned threads)
+      : type_(type),
+        in_features_(in_features),
+        out_features_(std::move(out_features)),
+        threads_(threads) {}
+
+  // ONNX Runtime calls it by this name.
+  OrtStatusPtr ComputeV2(OrtKernelContext* raw) const noexcept {
+    return guarded([&] { return compute(Ort::KernelContext(raw)); });
+  }
+
+ private:
+  Ort::Status compute(Ort::KernelContext context) const {
+    const Ort::ConstValue input = context.GetInput(0);
+    std::vector<std::int64_t> shape = input.GetTensorTypeAndShapeInfo().GetShape();
+    if (shape.empty() || shape.back() != static_cast<std::int64_t>(in_features_)) {
+      return invalid("textvec.Linear: the input has " +
+                     std::to_string(shape.empty() ? 0 : shape.back()) +
+                     " features; the weights take " + std::to_string(in_features_));
+    }
+    if (context.GetInputCount() != out_features_.size() + 1 ||
+        context.GetOutputCount() != out_features_.size()) {
+      return invalid("textvec.Linear: " + std::to_string(context.GetInputCount() - 1) +
+                     " weights and " + std::to_string(context.GetOutputCount()) +
+                     " outputs; out_features names " + std::to_string(out_features_.size()));
+    }
+    std::vector<kernels::LinearOutput> outputs(out_features_.size());
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const Ort::ConstValue weights = context.GetInput(i + 1);
+      const std::size_t bytes = elements_of(weights);
+      const kernels::PackedShape packed{type_, in_features_, out_features_[i]};
+      if (bytes != packed.bytes()) {
+        return invalid("textvec.Linear: the weights have " + std::to_string(bytes) +
+                       " bytes; they should have " + std::to_string(packed.bytes()));
+      }
+      shape.back() = static_cast<std::int64_t>(out_features_[i]);
+      outputs[i] = {static_cast<const std::byte*>(weights.GetTensorRawData()), out_features_[i],
+                    context.GetOutput(i, shape).GetTensorMutableData<float>()};
+    }
+    kernels::LinearArguments arguments;
+    arguments.type = type_;
+    arguments.in_features = in_features_;
+    arguments.input = input.GetTensorData<float>();
+    arguments.rows = elements_of(input) / in_features_;
+    arguments.outputs = outputs;
+    arguments.rounding = kernels::preferred_rounding();
+    arguments.threads = threads_;
+    const Scratch scratch(context, kernels::linear_scratch_bytes(arguments));
+    kernels::linear(arguments, scratch.bytes(), parallel_of(context));
+    return Ort::Status(nullptr);
+  }
+
+  const kernels::WeightType type_;
+  const std::size_t in_features_;
+  const std::vector<std::size_t> out_features_;
+  const unsigned threads_;
+};
+
+// The names are those that ONNX Runtime's base class asks for.
+struct LinearOperator : Ort::CustomOpBase<LinearOperator, LinearKernel, true> {
+  explicit LinearOperator(unsigned thread_count) : threads(thread_count) {}
+
+  const char* GetName() const { return "Linear"; }
+  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
+  std::size_t GetInputTypeCount() const { return 2; }
+  ONNXTensorElementDataType GetInputType(std::size_t index) const {
+    return index == 0 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8;
+  }
+  OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
+    return index == 0 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_VARIADIC;
+  }
+  std::size_t GetOutputTypeCount() const { return 1; }
+  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+  OrtCustomOpInputOutputCharacteristic GetOutputCharacteristic(std::size_t /*index*/) const {
+    return INPUT_OUTPUT_VARIADIC;
+  }
+
+  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
+                              void** kernel) const noexcept {
+    return guarded([&] { return create(Ort::ConstKernelInfo(raw), kernel); });
+  }
+
+  Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) const {
+    const auto type = kernels::weight_type(info.GetAttribute<std::string>("weight_type"));
+    if (!type) return invalid("textvec.Linear: it knows the weight types f32, bf16 and int8");
+    std::vector<std::int64_t> features = info.GetAttributes<std::int64_t>("out_features");
+    features.push_back(info.GetAttribute<std::int64_t>("in_features"));
+    for (const std::int64_t count : features) {
+      if (count >= 1 && count <= kFeaturesMax) continue;
+      return invalid("textvec.Linear: a layer of " + std::to_string(count) +
+                     " features; it takes 1 to " + std::to_string(kFeaturesMax));
+    }
+    const auto in_features = static_cast<std::size_t>(features.back());
+    *kernel = new LinearKernel(*type, in_features, {features.begin(), features.end() - 1}, threads);
+    return Ort::Status(nullptr);
+  }
+
+  unsigned threads;
+};
+
+// --- textvec.Norm
+
+class NormKernel {
+ public:
+  explicit NormKernel(float epsilon) : epsilon_(epsilon) {}
+
+  OrtStatusPtr ComputeV2(OrtKernelContext* raw) const noexcept {
+    return guarded([&] { return compute(Ort::KernelContext(raw)); });
+  }
+
+ private:
+  Ort::Status compute(Ort::KernelContext context) const {
+    const Ort::ConstValue input = context.GetInput(0);
+    const auto shape = input.GetTensorTypeAndShapeInfo().GetShape();
+    const std::size_t elements = elements_of(input);
+    kernels::NormArguments arguments;
+    arguments.input = input.GetTensorData<float>();
+    arguments.width = shape.empty() ? 0 : static_cast<std::size_t>(shape.back());
+    arguments.epsilon = epsilon_;
+    struct Other {
+      const char* name;
+      std::size_t elements;
+      const float*& values;
+    };
+    const Other others[] = {{"weight", arguments.width, arguments.weight},
+                            {"shift", arguments.width, arguments.shift},
+                            {"residual", elements, arguments.residual},
+                            {"bias", arguments.width, arguments.bias}};
+    for (std::size_t i = 0; i < std::size(others) && i + 1 < context.GetInputCount(); ++i) {
+      const Ort::ConstValue value = context.GetInput(i + 1);
+      if (static_cast<const OrtValue*>(value) == nullptr) continue;
+      if (elements_of(value) != others[i].elements) {
+        return invalid("textvec.Norm: the " + std::string(others[i].name) + " has " +
+                       std::to_string(elements_of(value)) + " numbers; it should have " +
+                       std::to_string(others[i].elements));
+      }
+      others[i].values = value.GetTensorData<float>();
+    }
+    arguments.output = context.GetOutput(0, shape).GetTensorMutableData<float>();
+    if (elements == 0) return Ort::Status(nullptr);
+    arguments.rows = elements / arguments.width;
+    kernels::norm(arguments, parallel_of(context));
+    return Ort::Status(nullptr);
+  }
+
+  const float epsilon_;
+};
+
+struct NormOperator : Ort::CustomOpBase<NormOperator, NormKernel, true> {
+  const char* GetName() const { return "Norm"; }
+  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
+  std::size_t GetInputTypeCount() const { return 5; }
+  ONNXTensorElementDataType GetInputType(std::size_t /*index*/) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+  OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
+    return index < 2 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+  }
+  std::size_t GetOutputTypeCount() const { return 1; }
+  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+
+  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
+                              void** kernel) const noexcept {
+    return guarded([&] {
+      *kernel = new NormKernel(Ort::ConstKernelInfo(raw).GetAttribute<float>("epsilon"));
+      return Ort::Status(nullptr);
+    });
+  }
+};
+
+}  // namespace
+
+struct Operators::Parts {
+  explicit Parts(unsigned threads) : linear(threads), domain(std::string(graph::kTextvec).c_str()) {
+    domain.Add(&linear);
+    domain.Add(&norm);
+  }
+  LinearOperator linear;
+  NormOperator norm{};
+  Ort::CustomOpDomain domain;
+};
+
+Operators::Operators(unsigned threads) : parts_(std::make_unique<Parts>(threads)) {}
+Operators::~Operators() = default;
+Operators::Operators(Operators&&) noexcept = default;
+Operators& Operators::operator=(Operators&&) noexcept = default;
+
+void Operators::add_to(Ort::SessionOptions& options) const { options.Add(parts_->domain); }
+
+}  // namespace textvec::runtime
