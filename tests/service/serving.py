@@ -4,12 +4,10 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import select
 import signal
 import socket
 import threading
-import time
 
 import numpy
 
