@@ -8,13 +8,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <span>
 #include <stop_token>
 #include <thread>
 #include <vector>
 
 #include "batch/queue.h"
+#include "batch/window.h"
 #include "runtime/session.h"
 #include "textvec/options.h"
 #include "vectors/dense.h"
@@ -56,9 +55,8 @@ class Workers {
   Workers(batch::Queue& queue, const Sessions& sessions, std::vector<vectors::Dense> dense,
           const WorkerSettings& settings);
   void loop();
-  std::optional<Error> reason_to_drop(const batch::Item& item) const;
-  void run_window(std::span<const batch::Item> window);
-  void run_batch(Items items);
+  void run_window(const Items& taken);
+  void run_batch(Items items, batch::Window& window);
   bool is_long(const Items& items) const;
 
   batch::Queue& queue_;

@@ -1,103 +1,52 @@
-// In: jobs. Out: their texts in order of arrival. See queue.h.
+// In: jobs from any thread. Out: their texts in order of arrival. See queue.h.
 #include "batch/queue.h"
 
-#include <algorithm>
-#include <string>
+#include <chrono>
 #include <utility>
 
 namespace textvec::batch {
-namespace {
-
-Error closed_error() { return {ErrorCode::Cancelled, "the engine is closing"}; }
-
-}  // namespace
-
-bool Queue::has_room(std::size_t texts) const noexcept {
-  return texts_waiting_ == 0 || texts <= texts_max_ - std::min(texts_max_, texts_waiting_);
-}
-
-void Queue::add(std::shared_ptr<Job> job) {
-  std::size_t tokens = 0;
-  for (const Text& text : job->texts) tokens += text.ids.size();
-  const std::size_t texts = job->texts.size();
-  entries_.push_back({std::move(job), 0});
-  texts_waiting_ += texts;
-  tokens_waiting_ += tokens;
-  changed_.notify_all();
-}
 
 Result<void> Queue::push(std::shared_ptr<Job> job) {
   const std::lock_guard lock(mutex_);
-  if (closed_) return closed_error();
-  if (job->texts.empty()) return {};
-  if (!has_room(job->texts.size())) {
-    return Error{ErrorCode::Overloaded, "the queue holds " + std::to_string(texts_waiting_) +
-                                            " texts and takes " + std::to_string(texts_max_) +
-                                            "; " + std::to_string(job->texts.size()) +
-                                            " more do not fit: retry later"};
-  }
-  add(std::move(job));
-  return {};
+  auto added = line_.add(std::move(job));
+  if (added) changed_.notify_all();
+  return added;
 }
 
-Result<void> Queue::push_when_room(std::shared_ptr<Job> job) {
+Result<void> Queue::push_when_room(const std::shared_ptr<Job>& job) {
   std::unique_lock lock(mutex_);
-  const std::size_t texts = job->texts.size();
-  if (texts == 0) return {};
-  const auto ready = [&] { return closed_ || has_room(texts); };
-  bool in_time = true;
-  if (job->deadline == Deadline::max()) {  // wait_until overflows on some clocks
-    changed_.wait(lock, job->stop, ready);
-  } else {
-    in_time = changed_.wait_until(lock, job->stop, job->deadline, ready);
+  const auto ready = [&] { return line_.closed() || line_.has_room(job->texts.size()); };
+  for (;;) {
+    if (auto added = line_.add_when_room(job, std::chrono::steady_clock::now())) {
+      changed_.notify_all();
+      return *std::move(added);
+    }
+    if (job->deadline == Moment::max()) {  // wait_until overflows on some clocks
+      changed_.wait(lock, job->stop, ready);
+    } else {
+      changed_.wait_until(lock, job->stop, job->deadline, ready);
+    }
   }
-  if (closed_) return closed_error();
-  if (job->stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
-  if (!in_time) return Error{ErrorCode::TimedOut, "the deadline passed while the queue was full"};
-  add(std::move(job));
-  return {};
 }
 
 std::vector<Item> Queue::take(const Portion& portion) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return closed_ || !entries_.empty(); });
-  const std::size_t share = (tokens_waiting_ + portion.workers - 1) / portion.workers;
-  const std::size_t tokens_max = std::min(portion.tokens_max, std::max(portion.tokens_min, share));
-  std::vector<Item> items;
-  std::size_t tokens = 0;
-  while (!entries_.empty()) {
-    Entry& entry = entries_.front();
-    const std::size_t length = entry.job->texts[entry.next].ids.size();
-    if (!items.empty() && tokens + length > tokens_max) break;
-    tokens += length;
-    items.push_back({entry.job, entry.next});
-    --texts_waiting_;  // here, so that the counts are right when memory ends
-    tokens_waiting_ -= length;
-    if (++entry.next == entry.job->texts.size()) entries_.pop_front();
-  }
+  changed_.wait(lock, [&] { return line_.closed() || !line_.empty(); });
+  auto items = line_.take(portion);
   changed_.notify_all();
   return items;
 }
 
 std::vector<Item> Queue::close() {
   const std::lock_guard lock(mutex_);
-  closed_ = true;
-  std::vector<Item> items;
-  for (const Entry& entry : entries_) {
-    for (std::size_t text = entry.next; text < entry.job->texts.size(); ++text) {
-      items.push_back({entry.job, text});
-    }
-  }
-  entries_.clear();
-  texts_waiting_ = 0;
-  tokens_waiting_ = 0;
+  auto items = line_.close();
   changed_.notify_all();
   return items;
 }
 
 std::size_t Queue::texts_waiting() const {
   const std::lock_guard lock(mutex_);
-  return texts_waiting_;
+  return line_.texts_waiting();
 }
 
 }  // namespace textvec::batch

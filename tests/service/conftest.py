@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import command_line  # noqa: E402
 import fake_hub  # noqa: E402
 import pulling  # noqa: E402
+import serving  # noqa: E402
 import tiny_folder  # noqa: E402
 
 
@@ -17,6 +18,22 @@ import tiny_folder  # noqa: E402
 def tiny(tmp_path_factory):
     """A small model's folder; tests must not change it."""
     return tiny_folder.write_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def server(tiny):
+    """`textvec serve` of the small model with the usual limits, for the tests of one file."""
+    with serving.serving(model=tiny) as running:
+        yield running
+        assert running.end() == 0
+
+
+@pytest.fixture(scope="module")
+def expected(tiny):
+    """The command line's vectors of serving.TEXTS, to which those of the server are held."""
+    answer = command_line.run("embed", *serving.TEXTS, model=tiny)
+    assert answer.code == 0, answer.err
+    return answer.vectors()
 
 
 @pytest.fixture

@@ -2,19 +2,21 @@
 import base64
 import contextlib
 import dataclasses
+import functools
 import json
-import os
 import select
 import signal
 import socket
 import threading
-import time
 
 import numpy
 
 import command_line
 
 SECONDS_MAX = command_line.SECONDS_MAX
+TEXTS = ["hello", "a cat sat on the mat", "Gr\u00fc\u00dfe \U0001f9ed \u4f60\u597d", "x"]
+GOLDEN = "the vector that must not change"
+GOOD = json.dumps({"inputs": GOLDEN}).encode()
 
 
 @dataclasses.dataclass
@@ -118,6 +120,19 @@ class Server:
             host, _, port = line.removeprefix("http://").rpartition(":")
             self.address = (host.strip("[]"), int(port))
 
+    @functools.cached_property
+    def golden(self):
+        """The reply to GOOD as it was first; must never change."""
+        reply = self.post("/embed", GOOD)
+        assert reply.status == 200, reply
+        return reply.body
+
+    def assert_unharmed(self):
+        """The same process, ready, and a text's vector the same to the last bit."""
+        assert self.process.poll() is None
+        assert self.get("/readyz").status == 200
+        assert self.post("/embed", GOOD).body == self.golden
+
     def _read_log(self):
         for line in self.process.stderr or ():
             self.log.append(line.decode())
@@ -173,3 +188,7 @@ def serving(*options, model, port=("--port", "0"), **more):
 def floats(text):
     """OpenAI's base64."""
     return numpy.frombuffer(base64.b64decode(text), dtype="<f4")
+
+
+def same(left, right):
+    numpy.testing.assert_allclose(left, right, atol=1e-6)

@@ -37,13 +37,6 @@ FILES = {path_of(source): source for source in sorted(SOURCES.iterdir())}
 
 
 @pytest.fixture(scope="module")
-def server(tiny):
-    with serving.serving(model=tiny) as running:
-        yield running
-        assert running.end() == 0
-
-
-@pytest.fixture(scope="module")
 def key_server(tiny, tmp_path_factory):
     keys = tmp_path_factory.mktemp("keys") / "keys.txt"
     keys.write_text(KEY + "\n")

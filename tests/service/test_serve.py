@@ -1,6 +1,5 @@
-# In: requests of well-behaved clients. Out: whether `textvec serve` gives the command line's vectors
-# in every dialect, keeps its limits, and lets nobody down who asked before it ended.
-import base64
+# In: requests as they should be. Out: whether `textvec serve` gives the command line's vectors in
+# every dialect, keeps its limits, and lets nobody down who asked before it ended.
 import json
 import os
 import resource
@@ -8,36 +7,15 @@ import signal
 import threading
 
 import numpy
-import pytest
 import tokenizers
 
 import command_line
 import serving
-from serving import floats, request
-
-TEXTS = ["hello", "a cat sat on the mat", "Gr\u00fc\u00dfe \U0001f9ed \u4f60\u597d", "x"]
+from serving import TEXTS, floats, request, same
 
 
-@pytest.fixture(scope="module")
-def tiny_server(tiny):
-    with serving.serving(model=tiny) as server:
-        yield server
-        assert server.end() == 0
-
-
-@pytest.fixture(scope="module")
-def expected(tiny):
-    answer = command_line.run("embed", *TEXTS, model=tiny)
-    assert answer.code == 0, answer.err
-    return answer.vectors()
-
-
-def same(left, right):
-    numpy.testing.assert_allclose(left, right, atol=1e-6)
-
-
-def test_openai_gives_the_command_lines_vectors(tiny_server, expected):
-    reply = tiny_server.post("/v1/embeddings", {"input": TEXTS, "model": "tiny", "user": "u"})
+def test_openai_gives_the_command_lines_vectors(server, expected):
+    reply = server.post("/v1/embeddings", {"input": TEXTS, "model": "tiny", "user": "u"})
     assert reply.status == 200, reply
     answer = reply.json()
     assert answer["object"] == "list" and answer["model"] == "tiny"
@@ -46,25 +24,25 @@ def test_openai_gives_the_command_lines_vectors(tiny_server, expected):
     assert all("truncated" not in item for item in answer["data"])
     same([item["embedding"] for item in answer["data"]], expected)
     ids = [line["ids"] for line in command_line.run(
-        "tokenize", *TEXTS, model=tiny_server.process.args[3]).lines()]
+        "tokenize", *TEXTS, model=server.process.args[3]).lines()]
     tokens = sum(map(len, ids))
     assert answer["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
     assert reply.fields["content-type"] == "application/json"
     assert reply.fields["x-compute-tokens"] == str(tokens)
     assert reply.fields["x-request-id"]
 
-    base64 = tiny_server.post("/v1/embeddings", {"input": TEXTS, "encoding_format": "base64"})
+    base64 = server.post("/v1/embeddings", {"input": TEXTS, "encoding_format": "base64"})
     for item, row in zip(base64.json()["data"], answer["data"], strict=True):
         assert (floats(item["embedding"]) == numpy.float32(row["embedding"])).all()
 
     # The same ids are the same texts, alone and in a list.
-    lists = tiny_server.post("/v1/embeddings", {"input": ids}).json()["data"]
+    lists = server.post("/v1/embeddings", {"input": ids}).json()["data"]
     same([item["embedding"] for item in lists], expected)
-    one = tiny_server.post("/v1/embeddings", {"input": ids[1]}).json()["data"]
+    one = server.post("/v1/embeddings", {"input": ids[1]}).json()["data"]
     same(one[0]["embedding"], expected[1])
 
 
-def test_options_are_those_of_the_command_line(tiny_server, tiny):
+def test_options_are_those_of_the_command_line(server, tiny):
     long = "word " * 100
     for members, options in [
         ({"dimensions": 5}, ["--dimensions", "5"]),
@@ -76,38 +54,38 @@ def test_options_are_those_of_the_command_line(tiny_server, tiny):
     ]:
         texts = ["hello there", long]
         answer = command_line.run("embed", *options, *texts, model=tiny)
-        reply = tiny_server.post("/v1/embeddings", {"input": texts, **members})
+        reply = server.post("/v1/embeddings", {"input": texts, **members})
         assert reply.status == 200, reply
         data = reply.json()["data"]
         same([item["embedding"] for item in data], answer.vectors())
         assert [item.get("truncated", False) for item in data] == [False, True]
         if "input_type" not in members:
-            same(tiny_server.vectors(texts, **members), answer.vectors())
+            same(server.vectors(texts, **members), answer.vectors())
 
 
-def test_tei_gives_the_command_lines_vectors(tiny_server, expected):
-    same(tiny_server.vectors(TEXTS), expected)
-    same(tiny_server.vectors(TEXTS[0]), expected[:1])
+def test_tei_gives_the_command_lines_vectors(server, expected):
+    same(server.vectors(TEXTS), expected)
+    same(server.vectors(TEXTS[0]), expected[:1])
     for path in ["/", "/invocations"]:
-        same(tiny_server.post(path, {"inputs": TEXTS}).json(), expected)
-    answer = tiny_server.post("/similarity", {
+        same(server.post(path, {"inputs": TEXTS}).json(), expected)
+    answer = server.post("/similarity", {
         "inputs": {"source_sentence": TEXTS[0], "sentences": TEXTS}}).json()
     same(answer, expected @ expected[0])
 
 
-def test_ollama_gives_the_command_lines_vectors(tiny_server, expected):
-    answer = tiny_server.post("/api/embed", {"model": "tiny:latest", "input": TEXTS}).json()
+def test_ollama_gives_the_command_lines_vectors(server, expected):
+    answer = server.post("/api/embed", {"model": "tiny:latest", "input": TEXTS}).json()
     same(answer["embeddings"], expected)
     assert answer["model"] == "tiny" and answer["total_duration"] > 0
     assert answer["prompt_eval_count"] > len(TEXTS)
 
 
-def test_tokenize_and_decode_agree_with_the_tokenizers_library(tiny_server, tiny):
+def test_tokenize_and_decode_agree_with_the_tokenizers_library(server, tiny):
     reference = tokenizers.Tokenizer.from_file(str(tiny / "tokenizer.json"))
     reference.no_truncation()
     reference.no_padding()
     texts = [*TEXTS, "a [SEP] b", "  two  blanks\n"]
-    answer = tiny_server.post("/tokenize", {"inputs": texts}).json()
+    answer = server.post("/tokenize", {"inputs": texts}).json()
     ids = []
     for text, tokens in zip(texts, answer, strict=True):
         wanted = reference.encode(text)
@@ -122,66 +100,66 @@ def test_tokenize_and_decode_agree_with_the_tokenizers_library(tiny_server, tiny
                 assert (token["start"], token["stop"]) == place
                 assert token["text"] == text[place[0]:place[1]]
         ids.append(wanted.ids)
-    bare = tiny_server.post("/tokenize", {"inputs": texts, "add_special_tokens": False}).json()
+    bare = server.post("/tokenize", {"inputs": texts, "add_special_tokens": False}).json()
     for text, tokens in zip(texts, bare, strict=True):
         assert [token["id"] for token in tokens] == reference.encode(
             text, add_special_tokens=False).ids
     for skip in [True, False]:
-        decoded = tiny_server.post("/decode", {"ids": ids, "skip_special_tokens": skip}).json()
+        decoded = server.post("/decode", {"ids": ids, "skip_special_tokens": skip}).json()
         assert decoded == [reference.decode(list_, skip_special_tokens=skip) for list_ in ids]
 
 
-def test_routes_without_a_body(tiny_server):
-    info = tiny_server.get("/info").json()
+def test_routes_without_a_body(server):
+    info = server.get("/info").json()
     assert info["model_id"] == "tiny" and info["max_input_length"] == 64
     assert info["model_type"] == {"embedding": {"pooling": "mean"}}
     assert info["max_client_batch_size"] == 2048
-    models = tiny_server.get("/v1/models").json()
+    models = server.get("/v1/models").json()
     assert [model["id"] for model in models["data"]] == ["tiny"]
-    document = tiny_server.get("/openapi.json").json()
+    document = server.get("/openapi.json").json()
     assert document["openapi"].startswith("3.")
     for path, operations in document["paths"].items():  # each is there, and none else
         for method in operations:
             body = {} if method == "post" else None
-            assert tiny_server.ask(method.upper(), path, body).status not in (404, 405), path
+            assert server.ask(method.upper(), path, body).status not in (404, 405), path
     for path in ["/livez", "/readyz", "/health", "/ping", "/"]:
-        assert tiny_server.get(path).status == 200
-        head = tiny_server.ask("HEAD", path)
+        assert server.get(path).status == 200
+        head = server.ask("HEAD", path)
         assert (head.status, head.body) == (200, b"")
-    assert int(tiny_server.ask("HEAD", "/info").fields["content-length"]) > 100
+    assert int(server.ask("HEAD", "/info").fields["content-length"]) > 100
     for path in ["/rerank", "/predict", "/embed_sparse", "/embed_all"]:
-        reply = tiny_server.post(path, {"inputs": "a"})
+        reply = server.post(path, {"inputs": "a"})
         assert (reply.status, reply.json()["error_type"]) == (424, "backend")
 
 
-def test_metrics_have_teis_names(tiny_server):
-    before = tiny_server.metric('te_request_success{method="batch"}')
-    tiny_server.vectors(["a", "b"])
-    assert tiny_server.metric('te_request_success{method="batch"}') == before + 1
-    text = tiny_server.get("/metrics").body.decode()
+def test_metrics_have_teis_names(server):
+    before = server.metric('te_request_success{method="batch"}')
+    server.vectors(["a", "b"])
+    assert server.metric('te_request_success{method="batch"}') == before + 1
+    text = server.get("/metrics").body.decode()
     for name in ["te_request_count", "te_request_duration_bucket", "te_request_queue_duration_sum",
                  "te_embed_success", "te_queue_size", "te_request_inference_duration_count"]:
         assert name in text
 
 
-def test_one_line_of_json_a_request_and_no_text_in_it(tiny_server):
+def test_one_line_of_json_a_request_and_no_text_in_it(server):
     secret = "a secret nobody may log"
-    reply = tiny_server.post("/embed", {"inputs": [secret]}, [("X-Request-Id", "my-own-id")])
+    reply = server.post("/embed", {"inputs": [secret]}, [("X-Request-Id", "my-own-id")])
     assert reply.fields["x-request-id"] == "my-own-id"
-    command_line.wait_until(lambda: any("my-own-id" in line for line in tiny_server.log))
-    line = json.loads(next(line for line in tiny_server.log if "my-own-id" in line))
+    command_line.wait_until(lambda: any("my-own-id" in line for line in server.log))
+    line = json.loads(next(line for line in server.log if "my-own-id" in line))
     assert (line["status"], line["path"], line["texts"]) == (200, "/embed", 1)
     assert line["tokens"] > 3 and line["bytes_in"] > 0 and line["bytes_out"] > 0
-    assert not any("secret" in line for line in tiny_server.log)
+    assert not any("secret" in line for line in server.log)
 
 
-def test_many_clients_at_once_get_their_own_vectors(tiny_server):
+def test_many_clients_at_once_get_their_own_vectors(server):
     words = ["red", "green", "blue", "cat", "dog", "house", "tree", "river"]
-    alone = {word: tiny_server.vectors(word)[0] for word in words}
+    alone = {word: server.vectors(word)[0] for word in words}
     wrong = []
 
     def client(word):
-        with tiny_server.connect() as connection:
+        with server.connect() as connection:
             for _ in range(20):
                 connection.send(request("POST", "/embed", {"inputs": [word, "some other words"]}))
                 got = numpy.float32(connection.read_reply().json()[0])
@@ -237,8 +215,8 @@ def test_a_unix_socket(tiny, tmp_path, expected):
     assert not os.path.exists(path)
 
 
-def test_what_it_cannot_listen_on(tiny, tiny_server, tmp_path):
-    port = str(tiny_server.address[1])
+def test_what_it_cannot_listen_on(tiny, server, tmp_path):
+    port = str(server.address[1])
     command_line.assert_refused(command_line.run("serve", "--port", port, model=tiny), 4, "in use")
     command_line.assert_refused(
         command_line.run("serve", "--host", "no.such.host.invalid", model=tiny), 2, "--host")
@@ -424,37 +402,3 @@ def test_a_log_that_nobody_reads_stops_nothing(tiny):
         server.vectors("a")
         assert server.process.poll() is None
         assert server.end() == 0
-
-
-def test_the_hubs_client(tiny_server, expected):
-    import huggingface_hub
-
-    client = huggingface_hub.InferenceClient(base_url=tiny_server.url)
-    same(client.feature_extraction(TEXTS[0]).reshape(-1), expected[0])
-
-
-def test_openais_client(tiny_server, expected):
-    import openai
-
-    with openai.OpenAI(base_url=tiny_server.url + "/v1", api_key="none", max_retries=0) as client:
-        for encoding in ["float", openai.NOT_GIVEN]:  # without a word it asks for base64
-            answer = client.embeddings.create(model="tiny", input=TEXTS, encoding_format=encoding)
-            same([item.embedding for item in answer.data], expected)
-        answer = client.embeddings.create(model="tiny", input=TEXTS, encoding_format="base64")
-        same([numpy.frombuffer(base64.b64decode(item.embedding), "<f4") for item in answer.data],
-             expected)
-        assert answer.usage.total_tokens > len(TEXTS)
-        cut = client.embeddings.create(model="tiny", input="hello", dimensions=4)
-        assert len(cut.data[0].embedding) == 4
-        more = client.embeddings.create(model="tiny", input="hello",
-                                        extra_body={"input_type": "query"})
-        assert more.data[0].embedding != answer.data[0].embedding
-        assert [model.id for model in client.models.list()] == ["tiny"]
-        for wrong, error in [
-            ({"model": "gpt", "input": "a"}, openai.NotFoundError),
-            ({"model": "tiny", "input": ""}, openai.BadRequestError),
-            ({"model": "tiny", "input": [40_000]}, openai.BadRequestError),
-        ]:
-            with pytest.raises(error) as caught:
-                client.embeddings.create(**wrong)
-            assert caught.value.code and caught.value.type == "invalid_request_error"

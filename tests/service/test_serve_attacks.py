@@ -10,28 +10,17 @@ import pytest
 
 import command_line
 import serving
-from serving import request
+from serving import GOLDEN, GOOD, request
 
-GOLDEN = "the vector that must not change"
-GOOD = json.dumps({"inputs": GOLDEN}).encode()
 # What a request that was smuggled in would ask for; it must never be answered.
 MARKER = b"GET /info HTTP/1.1\r\nHost: textvec\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def server(tiny):
-    with serving.serving(model=tiny) as running:
-        running.golden = running.post("/embed", GOOD).body
-        yield running
-        assert running.end() == 0
-
-
 @pytest.fixture(autouse=True)
 def unharmed(server):
+    assert server.golden  # asked for before the attack
     yield
-    assert server.process.poll() is None
-    assert server.get("/readyz").status == 200
-    assert server.post("/embed", GOOD).body == server.golden
+    server.assert_unharmed()
 
 
 def head(*fields, method="POST", path="/embed", version="HTTP/1.1"):
