@@ -203,10 +203,16 @@ std::string FusedTarget::own_norm(const std::vector<std::string>& inputs, double
 }
 
 Edge FusedTarget::attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) {
+  const std::string bias = joined(q.pending_bias, k.pending_bias, v.pending_bias, q.width);
+  if (linears_ != Linears::Standard) {
+    return {node("Attention", {q.name, k.name, v.name, "attention_mask", bias}, kTextvec,
+                 {{"num_heads", static_cast<std::int64_t>(heads)}}),
+            v.width,
+            {}};
+  }
   if (padding_mask_.empty()) {
     padding_mask_ = node("Cast", {"attention_mask"}, {}, {{"to", kInt32}});
   }
-  const std::string bias = joined(q.pending_bias, k.pending_bias, v.pending_bias, q.width);
   return {node("MultiHeadAttention", {q.name, k.name, v.name, bias, padding_mask_}, kMicrosoft,
                {{"num_heads", static_cast<std::int64_t>(heads)}}),
           v.width,

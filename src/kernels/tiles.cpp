@@ -16,6 +16,7 @@
 #include <hwy/foreach_target.h>
 
 #include <hwy/cache_control.h>
+#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -388,6 +389,26 @@ void round_coarse(std::span<const float> values, float factor, std::uint8_t* out
 }
 #endif
 
+// ---- softmax of columns
+
+void exponentials(float* values, std::size_t depth, float* sums) {
+  const FloatTag tag;
+  for (std::size_t i = 0; i < kColumns; i += kFloatLanes) {
+    auto largest = hn::LoadU(tag, values + i);
+    for (std::size_t k = 1; k < depth; ++k) {
+      largest = hn::Max(largest, hn::LoadU(tag, values + k * kColumns + i));
+    }
+    auto sum = hn::Zero(tag);
+    for (std::size_t k = 0; k < depth; ++k) {
+      float* at = values + k * kColumns + i;
+      const auto power = hn::Exp(tag, hn::Sub(hn::LoadU(tag, at), largest));
+      hn::StoreU(power, tag, at);
+      sum = hn::Add(sum, power);
+    }
+    hn::StoreU(sum, tag, sums + i);
+  }
+}
+
 // ---- what best_tiles() gives
 
 template <std::size_t... kIndex>
@@ -410,8 +431,8 @@ constexpr auto kCoarse = coarse_tiles(std::make_index_sequence<kCoarseRows>());
 
 const Tiles* tiles() {
   static constexpr Tiles kPlain = {
-      HWY_STR(HWY_NAMESPACE), kF32,       kFine,  {}, kFineColumns, widen,
-      largest_magnitude,      round_fine, nullptr};
+      HWY_STR(HWY_NAMESPACE), kF32,       kFine,   {},          kFineColumns, widen,
+      largest_magnitude,      round_fine, nullptr, exponentials};
 #ifdef TEXTVEC_DOT
   static constexpr Tiles kWithDot = {HWY_STR(HWY_NAMESPACE) "+dot",
                                      kF32,
@@ -421,7 +442,8 @@ const Tiles* tiles() {
                                      widen,
                                      largest_magnitude,
                                      round_fine,
-                                     round_coarse};
+                                     round_coarse,
+                                     exponentials};
   if (TEXTVEC_DOT_THERE) return &kWithDot;
 #endif
   return &kPlain;

@@ -50,6 +50,9 @@ struct Tiles {
   // 128; nullptr where there are none.
   void (*round_fine)(std::span<const float> values, float factor, std::int16_t* out) = nullptr;
   void (*round_coarse)(std::span<const float> values, float factor, std::uint8_t* out) = nullptr;
+  // Of a panel's 16 columns of `depth` values, in place: exp(value - the column's largest), and
+  // their sums.
+  void (*exponentials)(float* values, std::size_t depth, float* sums) = nullptr;
 };
 
 // Those of the best instruction set that this processor has.

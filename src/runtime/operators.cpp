@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "graph/onnx_file.h"
+#include "kernels/attention.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "runtime/processor_memory.h"
@@ -46,6 +47,11 @@ kernels::Parallel parallel_of(const Ort::KernelContext& context) {
         },
         count, 0, const_cast<std::function<void(std::size_t)>*>(&function));
   };
+}
+
+std::string wrong_count(const char* name, std::size_t elements, std::size_t wanted) {
+  return std::string(name) + ": " + std::to_string(elements) + " numbers; it takes " +
+         std::to_string(wanted);
 }
 
 std::size_t elements_of(const Ort::ConstValue& value) {
@@ -181,6 +187,97 @@ struct LinearOperator : Ort::CustomOpBase<LinearOperator, LinearKernel, true> {
   unsigned threads;
 };
 
+// --- textvec.Attention
+
+class AttentionKernel {
+ public:
+  AttentionKernel(std::size_t heads, unsigned threads) : heads_(heads), threads_(threads) {}
+
+  OrtStatusPtr ComputeV2(OrtKernelContext* raw) const noexcept {
+    return guarded([&] { return compute(Ort::KernelContext(raw)); });
+  }
+
+ private:
+  Ort::Status compute(Ort::KernelContext context) const {
+    const Ort::ConstValue queries = context.GetInput(0);
+    const auto shape = queries.GetTensorTypeAndShapeInfo().GetShape();
+    const auto width = shape.size() == 3 ? static_cast<std::size_t>(shape[2]) : 0;
+    if (width == 0 || width % heads_ != 0) {
+      return invalid("textvec.Attention: queries of " + std::to_string(width) + " components for " +
+                     std::to_string(heads_) + " heads");
+    }
+    kernels::AttentionArguments arguments;
+    arguments.length = static_cast<std::size_t>(shape[1]);
+    arguments.heads = heads_;
+    arguments.head_size = width / heads_;
+    arguments.threads = threads_;
+    const auto texts = static_cast<std::size_t>(shape[0]);
+    const Ort::ConstValue mask = context.GetInput(3);
+    const std::pair<const char*, std::size_t> wanted[] = {
+        {"keys", texts * arguments.length * width},
+        {"values", texts * arguments.length * width},
+        {"mask", texts * arguments.length},
+        {"bias", 3 * width}};
+    for (std::size_t i = 0; i + 1 < context.GetInputCount(); ++i) {
+      const std::size_t elements = elements_of(context.GetInput(i + 1));
+      if (elements == wanted[i].second) continue;
+      return invalid("textvec.Attention: " +
+                     wrong_count(wanted[i].first, elements, wanted[i].second));
+    }
+    arguments.queries = queries.GetTensorData<float>();
+    arguments.keys = context.GetInput(1).GetTensorData<float>();
+    arguments.values = context.GetInput(2).GetTensorData<float>();
+    if (context.GetInputCount() > 4) arguments.bias = context.GetInput(4).GetTensorData<float>();
+    std::vector<std::size_t> tokens(texts);
+    const std::int64_t* row = mask.GetTensorData<std::int64_t>();
+    for (std::size_t& count : tokens) {
+      count = static_cast<std::size_t>(std::count(row, row + arguments.length, std::int64_t{1}));
+      row += arguments.length;
+    }
+    arguments.tokens = tokens;
+    arguments.output = context.GetOutput(0, shape).GetTensorMutableData<float>();
+    const Scratch scratch(context, kernels::attention_scratch_bytes(arguments));
+    kernels::attention(arguments, scratch.bytes(), parallel_of(context));
+    return Ort::Status(nullptr);
+  }
+
+  const std::size_t heads_;
+  const unsigned threads_;
+};
+
+struct AttentionOperator : Ort::CustomOpBase<AttentionOperator, AttentionKernel, true> {
+  explicit AttentionOperator(unsigned thread_count) : threads(thread_count) {}
+
+  const char* GetName() const { return "Attention"; }
+  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
+  std::size_t GetInputTypeCount() const { return 5; }
+  ONNXTensorElementDataType GetInputType(std::size_t index) const {
+    return index == 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+  OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
+    return index < 4 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+  }
+  std::size_t GetOutputTypeCount() const { return 1; }
+  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+
+  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
+                              void** kernel) const noexcept {
+    return guarded([&] {
+      const auto heads = Ort::ConstKernelInfo(raw).GetAttribute<std::int64_t>("num_heads");
+      if (heads < 1 || heads > kFeaturesMax) {
+        return invalid("textvec.Attention: " + std::to_string(heads) + " heads; it takes 1 to " +
+                       std::to_string(kFeaturesMax));
+      }
+      *kernel = new AttentionKernel(static_cast<std::size_t>(heads), threads);
+      return Ort::Status(nullptr);
+    });
+  }
+
+  unsigned threads;
+};
+
 // --- textvec.Norm
 
 class NormKernel {
@@ -213,9 +310,8 @@ class NormKernel {
       const Ort::ConstValue value = context.GetInput(i + 1);
       if (static_cast<const OrtValue*>(value) == nullptr) continue;
       if (elements_of(value) != others[i].elements) {
-        return invalid("textvec.Norm: the " + std::string(others[i].name) + " has " +
-                       std::to_string(elements_of(value)) + " numbers; it should have " +
-                       std::to_string(others[i].elements));
+        return invalid("textvec.Norm: " +
+                       wrong_count(others[i].name, elements_of(value), others[i].elements));
       }
       others[i].values = value.GetTensorData<float>();
     }
@@ -256,11 +352,14 @@ struct NormOperator : Ort::CustomOpBase<NormOperator, NormKernel, true> {
 }  // namespace
 
 struct Operators::Parts {
-  explicit Parts(unsigned threads) : linear(threads), domain(std::string(graph::kTextvec).c_str()) {
+  explicit Parts(unsigned threads)
+      : linear(threads), attention(threads), domain(std::string(graph::kTextvec).c_str()) {
     domain.Add(&linear);
     domain.Add(&norm);
+    domain.Add(&attention);
   }
   LinearOperator linear;
+  AttentionOperator attention;
   NormOperator norm{};
   Ort::CustomOpDomain domain;
 };

@@ -14,6 +14,9 @@ namespace textvec::runtime {
 // Outputs float [..., out_features], one for each of the weights.
 // textvec.Norm, as kernels/norm.h: inputs float [..., width] and weight [width], and where they
 // are wanted shift [width], residual [..., width] and bias [width]; attribute epsilon.
+// textvec.Attention, as kernels/attention.h: inputs queries, keys, values, float [batch, length,
+// width], the mask, int64 [batch, length], of ones and then zeros, and where it is wanted their
+// bias [3 * width]; attribute num_heads.
 class Operators {
  public:
   // `threads` is what the session will run with.

@@ -313,6 +313,10 @@ void append_plugin(Ort::SessionOptions& session, Ort::Env& environment, const Kn
     wanted = type->second;
     options.erase(type);
   }
+  if (entry.provider == Provider::OpenVino) {
+    // Its default is bfloat16 on processors that have it, whose vectors are a thousandth off.
+    options.try_emplace("load_config", R"({"CPU": {"INFERENCE_PRECISION_HINT": "f32"}})");
+  }
   const Ort::ConstEpDevice device = choose_device(environment, entry, wanted);
   session.AppendExecutionProvider_V2(environment, {device}, options);
 }

@@ -139,7 +139,7 @@ TEST_F(Compile, WritesAGraphOnceAndFindsItAgain) {
   EXPECT_EQ(first->file.parent_path().parent_path(), cache_ / "graphs");
   EXPECT_TRUE(first->model.empty());
   EXPECT_TRUE(first->data.empty());
-  EXPECT_EQ(count_nodes(first->file, "MultiHeadAttention"), TinyShape().layers);
+  EXPECT_EQ(count_nodes(first->file, "Attention"), TinyShape().layers);
 
   const fs::path data = first->file.parent_path() / "model.onnx.data";
   const auto before = std::pair(identity(first->file), identity(data));

@@ -1,8 +1,9 @@
-// The operator textvec.Linear as ONNX Runtime calls it, in graphs that are right and in graphs that
+// textvec's operators as ONNX Runtime calls them, in graphs that are right and in graphs that
 // somebody else made wrong.
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <numeric>
 
 #include "graph/onnx_file.h"
@@ -108,6 +109,114 @@ TEST(LinearOperator, ReadsNothingBehindTheWeights) {
     ASSERT_FALSE(states) << message;
     EXPECT_NE(states.error().message.find(message), std::string::npos) << states.error().message;
   }
+}
+
+// One operator on hidden states of `width` equal to their id, with inputs of these sizes besides.
+struct Call {
+  std::string operation;
+  std::vector<std::pair<std::string, std::size_t>> others;  // filled with 1, 2, ...
+  std::vector<graph::Attribute> attributes;
+  std::size_t width = 4;
+};
+
+Result<std::unique_ptr<Session>> open(const Call& call) {
+  graph::OnnxFile file("call");
+  file.input_int64("input_ids", {"batch", "length"});
+  file.input_int64("attention_mask", {"batch", "length"});
+  file.constant("last axis", std::array<std::int64_t, 1>{-1}, {1});
+  file.constant("shape", std::array<std::int64_t, 3>{1, 1, static_cast<std::int64_t>(call.width)},
+                {3});
+  const auto node = [&](std::string_view operation, std::vector<std::string> inputs,
+                        const std::string& output, std::string_view domain,
+                        const std::vector<graph::Attribute>& attributes) {
+    file.node(operation, inputs, std::array{output}, domain, attributes);
+  };
+  node("Cast", {"input_ids"}, "numbers", {}, {{"to", kFloat}});
+  node("Unsqueeze", {"numbers", "last axis"}, "rows", {}, {});
+  node("Expand", {"rows", "shape"}, "states", {}, {});
+  std::vector<std::string> inputs{"states"};
+  for (const auto& [name, size] : call.others) {
+    inputs.push_back(name);
+    if (size == 0) continue;  // of the graph's own
+    file.weight(name, {size}, [](std::size_t begin, std::span<float> out) {
+      std::iota(out.begin(), out.end(), static_cast<float>(begin + 1));
+    });
+  }
+  node(call.operation, inputs, "last_hidden_state", graph::kTextvec, call.attributes);
+  file.output_float("last_hidden_state",
+                    {"batch", "length", static_cast<std::int64_t>(call.width)});
+  auto model = file.build_in_memory({});
+  if (!model) return model.error();
+  return open_session(std::move(*model), {});
+}
+
+void expect_refused(const Call& call, const char* message) {
+  const auto session = open(call);
+  ASSERT_TRUE(session) << session.error().message;
+  const auto states = (*session)->run(some_batch(), {});
+  ASSERT_FALSE(states) << message;
+  EXPECT_NE(states.error().message.find(message), std::string::npos) << states.error().message;
+}
+
+TEST(NormOperator, TakesWhatIsGiven) {
+  // Equal numbers: their RMS norm is 1 times the weight; without their mean nothing but the shift.
+  const auto rms = open(Call{"Norm", {{"weight", 4}}, {{"epsilon", 0.0F}}});
+  ASSERT_TRUE(rms) << rms.error().message;
+  const auto scaled = (*rms)->run(some_batch(), {});
+  ASSERT_TRUE(scaled) << scaled.error().message;
+  const auto full = open(
+      Call{"Norm", {{"weight", 4}, {"shift", 4}, {"states", 0}, {"bias", 4}}, {{"epsilon", 0.0F}}});
+  ASSERT_TRUE(full) << full.error().message;
+  const auto centred = (*full)->run(some_batch(), {});
+  ASSERT_TRUE(centred) << centred.error().message;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto number = static_cast<float>(i + 1);
+    EXPECT_FLOAT_EQ(scaled->row(0)[i], number);
+    // 1, 2, 3, 4 less 2.5, over the root of 1.25.
+    EXPECT_FLOAT_EQ(centred->row(1)[i], (number - 2.5F) / std::sqrt(1.25F) * number + number);
+  }
+}
+
+TEST(NormOperator, RefusesWhatDoesNotFit) {
+  const std::vector<graph::Attribute> epsilon{{"epsilon", 1e-5F}};
+  expect_refused({"Norm", {{"weight", 5}}, epsilon}, "weight: 5 numbers; it takes 4");
+  expect_refused({"Norm", {{"weight", 4}, {"shift", 3}}, epsilon}, "shift: 3 numbers; it takes 4");
+  expect_refused({"Norm", {{"weight", 4}, {"shift", 4}, {"residual", 4}}, epsilon},
+                 "residual: 4 numbers; it takes 16");
+}
+
+TEST(AttentionOperator, AttendsToTheTokensOfItsText) {
+  const auto session =
+      open(Call{"Attention",
+                {{"states", 0}, {"states", 0}, {"attention_mask", 0}, {"bias", 12}},
+                {{"num_heads", std::int64_t{2}}}});
+  ASSERT_TRUE(session) << session.error().message;
+  const auto states = (*session)->run(some_batch(), {});
+  ASSERT_TRUE(states) << states.error().message;
+  for (std::size_t i = 0; i < 4; ++i) {
+    // The second text has one token, so that padding has no part in it: its value and the bias.
+    EXPECT_FLOAT_EQ(states->row(1)[i], 5 + static_cast<float>(i + 9));
+    // The first text's two tokens attend to 3 and 4, nearly all to the larger.
+    EXPECT_NEAR(states->row(0)[i], 4 + static_cast<float>(i + 9), 5e-3);
+  }
+}
+
+TEST(AttentionOperator, RefusesWhatDoesNotFit) {
+  const std::vector<graph::Attribute> heads{{"num_heads", std::int64_t{2}}};
+  const std::pair<std::string, std::size_t> mask{"attention_mask", 0};
+  expect_refused({"Attention", {{"keys", 4}, {"states", 0}, mask}, heads},
+                 "keys: 4 numbers; it takes 16");
+  expect_refused({"Attention", {{"states", 0}, {"values", 4}, mask}, heads},
+                 "values: 4 numbers; it takes 16");
+  expect_refused({"Attention", {{"states", 0}, {"states", 0}, mask, {"bias", 11}}, heads},
+                 "bias: 11 numbers; it takes 12");
+  expect_refused(
+      {"Attention", {{"states", 0}, {"states", 0}, mask}, {{"num_heads", std::int64_t{3}}}},
+      "queries of 4 components for 3 heads");
+  const auto session = open(
+      Call{"Attention", {{"states", 0}, {"states", 0}, mask}, {{"num_heads", std::int64_t{0}}}});
+  ASSERT_FALSE(session);
+  EXPECT_NE(session.error().message.find("0 heads; it takes 1 to"), std::string::npos);
 }
 
 }  // namespace

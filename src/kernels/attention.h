@@ -1,0 +1,37 @@
+// In: queries, keys and values of texts. Out: what each token attends to, in both directions, on
+// the instructions that this processor has.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/parallel.h"
+#include "kernels/tiles.h"
+
+namespace textvec::kernels {
+
+// softmax(q k^T / sqrt(head_size)) v for each head (arXiv 1706.03762), over the tokens of a text.
+// What is behind them is padding: it is not looked at, and gets zeros.
+struct AttentionArguments {
+  const float* queries = nullptr;  // [texts, length, heads * head_size]
+  const float* keys = nullptr;     // the same
+  const float* values = nullptr;   // the same
+  // [3, heads * head_size], added to queries, keys and values; nullptr: none
+  const float* bias = nullptr;
+  std::span<const std::size_t> tokens{};  // of each text, at most `length`
+  std::size_t length = 0;
+  std::size_t heads = 0;
+  std::size_t head_size = 0;
+  float* output = nullptr;       // [texts, length, heads * head_size]
+  std::size_t threads = 1;       // that `parallel` has
+  const Tiles* tiles = nullptr;  // nullptr: the best; see tiles.h
+};
+
+// A text's result is the same in any company, bit for bit. Thread-safe. `scratch` has
+// attention_scratch_bytes(), aligned to 64.
+void attention(const AttentionArguments& arguments, std::span<std::byte> scratch,
+               const Parallel& parallel);
+std::size_t attention_scratch_bytes(const AttentionArguments& arguments) noexcept;
+
+}  // namespace textvec::kernels

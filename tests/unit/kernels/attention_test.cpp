@@ -1,0 +1,178 @@
+#include "kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <thread>
+
+namespace textvec::kernels {
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats random_floats(std::size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 1);
+  Floats values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+void on_threads(std::size_t count, const std::function<void(std::size_t)>& function) {
+  std::vector<std::jthread> threads;
+  for (std::size_t i = 0; i < count; ++i) threads.emplace_back([&function, i] { function(i); });
+}
+
+struct Texts {
+  Texts(std::vector<std::size_t> token_counts, std::size_t text_length, std::size_t head_count,
+        std::size_t size)
+      : tokens(std::move(token_counts)), length(text_length), heads(head_count), head_size(size) {
+    const std::size_t count = tokens.size() * length * width();
+    queries = random_floats(count, 1);
+    keys = random_floats(count, 2);
+    values = random_floats(count, 3);
+    bias = random_floats(3 * width(), 4);
+  }
+
+  std::size_t width() const { return heads * head_size; }
+
+  Floats run(const Tiles* tiles, bool with_bias = true, std::size_t threads = 1) const {
+    Floats output(queries.size(), -1.0F);
+    AttentionArguments given;
+    given.queries = queries.data();
+    given.keys = keys.data();
+    given.values = values.data();
+    if (with_bias) given.bias = bias.data();
+    given.tokens = tokens;
+    given.length = length;
+    given.heads = heads;
+    given.head_size = head_size;
+    given.output = output.data();
+    given.threads = threads;
+    given.tiles = tiles;
+    // Exactly as large as asked for, so that the address sanitizer sees a byte too many.
+    const std::size_t bytes = attention_scratch_bytes(given);
+    auto* scratch = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(64)));
+    attention(given, {scratch, bytes}, on_threads);
+    ::operator delete(scratch, std::align_val_t(64));
+    return output;
+  }
+
+  // The formula, in double: of one token and one component.
+  double twin(std::size_t text, std::size_t token, std::size_t column, bool with_bias) const {
+    const std::size_t first_column = column / head_size * head_size;
+    const auto at = [&](const Floats& of, std::size_t which, std::size_t row, std::size_t i) {
+      return static_cast<double>(of[(text * length + row) * width() + i]) +
+             (with_bias ? static_cast<double>(bias[which * width() + i]) : 0.0);
+    };
+    std::vector<double> scores(tokens[text]);
+    for (std::size_t key = 0; key < scores.size(); ++key) {
+      for (std::size_t i = first_column; i < first_column + head_size; ++i) {
+        scores[key] += at(queries, 0, token, i) * at(keys, 1, key, i);
+      }
+      scores[key] /= std::sqrt(static_cast<double>(head_size));
+    }
+    const double largest = *std::max_element(scores.begin(), scores.end());
+    double sum = 0;
+    double result = 0;
+    for (std::size_t key = 0; key < scores.size(); ++key) {
+      const double weight = std::exp(scores[key] - largest);
+      sum += weight;
+      result += weight * at(values, 2, key, column);
+    }
+    return result / sum;
+  }
+
+  std::vector<std::size_t> tokens;
+  std::size_t length, heads, head_size;
+  Floats queries, keys, values, bias;
+};
+
+class EveryTilesAttend : public ::testing::TestWithParam<const Tiles*> {};
+INSTANTIATE_TEST_SUITE_P(Attention, EveryTilesAttend, ::testing::ValuesIn(usable_tiles()),
+                         [](const auto& tiles) {
+                           std::string name(tiles.param->name);
+                           std::erase_if(name, [](char c) { return std::isalnum(c) == 0; });
+                           return name;
+                         });
+
+// Around the 16 queries of a panel and the rows of every tile, heads of any size.
+TEST_P(EveryTilesAttend, AsTheFormulaSays) {
+  for (const std::size_t head_size : {1U, 8U, 12U, 13U, 32U, 64U, 80U}) {
+    const Texts texts({1, 2, 5, 6, 11, 12, 13, 15, 16, 17, 33, 50}, 50, 2, head_size);
+    for (const bool with_bias : {false, true}) {
+      const Floats output = texts.run(GetParam(), with_bias);
+      for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
+        for (std::size_t token = 0; token < texts.length; ++token) {
+          for (std::size_t column = 0; column < texts.width(); ++column) {
+            const auto found =
+                static_cast<double>(output[(text * texts.length + token) * texts.width() + column]);
+            if (token >= texts.tokens[text]) {
+              ASSERT_EQ(found, 0) << text << ", " << token;
+            } else {
+              ASSERT_NEAR(found, texts.twin(text, token, column, with_bias), 1e-5)
+                  << head_size << ": " << text << ", " << token << ", " << column;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
+  const Texts texts({70, 3, 16, 40}, 70, 3, 32);
+  const Floats together = texts.run(GetParam());
+  EXPECT_EQ(texts.run(GetParam(), true, 3), together);
+  for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
+    const std::size_t tokens = texts.tokens[text];
+    Texts alone({tokens}, tokens, 3, 32);
+    const auto own = [&](const Floats& all) {
+      const auto first =
+          all.begin() + static_cast<std::ptrdiff_t>(text * texts.length * texts.width());
+      return Floats(first, first + static_cast<std::ptrdiff_t>(tokens * texts.width()));
+    };
+    alone.queries = own(texts.queries);
+    alone.keys = own(texts.keys);
+    alone.values = own(texts.values);
+    alone.bias = texts.bias;
+    EXPECT_EQ(alone.run(GetParam()), own(together)) << text;
+  }
+}
+
+TEST_P(EveryTilesAttend, KeepWhatIsWrongInItsText) {
+  Texts texts({20, 20, 20}, 20, 2, 16);
+  const Floats good = texts.run(GetParam());
+  const std::size_t of_text = texts.length * texts.width();
+  for (Floats* of : {&texts.queries, &texts.keys, &texts.values}) {
+    for (std::size_t i = 0; i < texts.width(); ++i) {
+      (*of)[of_text + 7 * texts.width() + i] = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+  const Floats output = texts.run(GetParam());
+  for (std::size_t i = 0; i < output.size(); ++i) {
+    if (i / of_text == 1) {
+      ASSERT_FALSE(std::isfinite(output[i])) << i;
+    } else {
+      ASSERT_EQ(output[i], good[i]) << i;
+    }
+  }
+}
+
+// Scores that no exponential can hold.
+TEST_P(EveryTilesAttend, ToTheLargestOfHugeScores) {
+  Texts texts({3}, 3, 1, 16);
+  for (float& value : texts.queries) value = 100;
+  for (std::size_t i = 0; i < texts.keys.size(); ++i) {
+    texts.keys[i] = i / 16 == 1 ? 100.0F : -100.0F;
+  }
+  const Floats output = texts.run(GetParam(), false);
+  for (std::size_t i = 0; i < output.size(); ++i) {
+    EXPECT_FLOAT_EQ(output[i], texts.values[16 + i % 16]) << i;
+  }
+}
+
+}  // namespace
+}  // namespace textvec::kernels
