@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <csignal>
-#include <ctime>
+#include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include "commands.h"
@@ -13,8 +14,8 @@
 #include "server/http.h"
 #include "server/keys.h"
 #include "server/listen.h"
+#include "server/models.h"
 #include "server/service.h"
-#include "textvec/engine.h"
 
 namespace textvec::cli {
 namespace {
@@ -36,17 +37,37 @@ Result<void> check_limits(const server::Limits& limits) {
   return {};
 }
 
-int serve(const ServeCommand& command, const server::ServeOptions& options,
-          const server::Keys& keys, server::Listener listener, const Engine& engine,
-          const Interrupt& interrupt) {
-  server::Served served{engine.info(),
-                        command.name.empty() ? engine.info().name : command.name,
-                        options.aliases,
-                        options.limits.texts_max,
-                        options.limits.requests_max,
-                        std::time(nullptr)};
+// "NAME=M", or M alone. A path that is there is taken as it stands.
+server::Source read_source(const std::string& given) {
+  const std::size_t sign = given.find('=');
+  std::error_code error;
+  if (sign == std::string::npos || std::filesystem::exists(given, error)) return {given, {}};
+  return {given.substr(sign + 1), given.substr(0, sign)};
+}
+
+Result<std::vector<server::Source>> read_sources(const ServeCommand& command) {
+  std::vector<server::Source> sources;
+  for (const std::string& given : command.models) {
+    sources.push_back(read_source(given));
+    const bool names_it = given != sources.back().model;
+    if (sources.back().model.empty() || (names_it && sources.back().name.empty())) {
+      return Error{ErrorCode::InvalidArgument, "--model takes no empty name: \"" + given + "\""};
+    }
+  }
+  if (sources.empty()) sources.push_back({model_name({}), {}});
+  if (command.name.empty()) return sources;
+  if (sources.size() > 1 || !sources.front().name.empty()) {
+    return Error{ErrorCode::InvalidArgument,
+                 "--name is of the only model; --model NAME=M names one of several"};
+  }
+  sources.front().name = command.name;
+  return sources;
+}
+
+int serve(const server::ServeOptions& options, const server::Keys& keys, server::Listener listener,
+          const server::Models& models, const Interrupt& interrupt) {
   const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
-  server::Service service(engine, std::move(served), options.limits, threads, options.page);
+  server::Service service(models, options.limits, threads, options.page);
   if (const int printed = print(listener.address() + "\n"); printed != kDone) return printed;
   const auto drained = server::serve_http(std::move(listener), service, options, keys,
                                           kSocketThreads, interrupt.token());
@@ -65,6 +86,8 @@ int run_serve(const ServeCommand& command) {
   const Interrupt interrupt;  // before any thread
   server::ServeOptions options = command.serve;
   if (const auto valid = check_limits(options.limits); !valid) return fail(valid.error());
+  const auto sources = read_sources(command);
+  if (!sources) return fail(sources.error());
   auto keys = options.keys_file.empty() ? Result<server::Keys>(server::Keys())
                                         : server::Keys::read(options.keys_file);
   if (!keys) {
@@ -78,15 +101,12 @@ int run_serve(const ServeCommand& command) {
   // First what fails fast.
   auto listener = server::Listener::open(options);
   if (!listener) return fail(listener.error());
-  LoadOptions load = command.model.load;
+  LoadOptions load = command.load;
   load.queue_texts_max = options.limits.texts_in_flight_max;
-  const auto engine = Engine::load(model_name(command.model), load);
-  if (!engine) return fail(engine.error());
-  // The first batch is slower than others, and shows whether the model works at all.
-  const auto health = engine->health(std::chrono::minutes(10));
-  if (!health) return fail(health.error());
+  const auto models = server::Models::load(*sources, load, options);
+  if (!models) return fail(models.error());
   if (interrupt.token().stop_requested()) return kDone;
-  return serve(command, options, *keys, std::move(*listener), *engine, interrupt);
+  return serve(options, *keys, std::move(*listener), *models, interrupt);
 }
 
 }  // namespace textvec::cli

@@ -323,8 +323,9 @@ asio::awaitable<bool> Connection::answer_one() {
     if (!framing.has_body()) take(reader.bytes());
     if (!reply) {
       const std::string* tags = head.find("if-none-match");
-      reply = server_.service().answer_now(*passage.route, server_.connections(),
-                                           tags == nullptr ? std::string_view() : *tags);
+      reply = server_.service().answer_now(
+          *passage.route,
+          {exchange.path, server_.connections(), tags == nullptr ? std::string_view() : *tags});
     }
     co_return co_await send(exchange, std::move(*reply));
   }

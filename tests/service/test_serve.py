@@ -143,7 +143,8 @@ def test_routes_without_a_body(tiny_server):
     for path, operations in document["paths"].items():  # each is there, and none else
         for method in operations:
             body = {} if method == "post" else None
-            assert tiny_server.ask(method.upper(), path, body).status not in (404, 405), path
+            whole = path.replace("{model}", "tiny")
+            assert tiny_server.ask(method.upper(), whole, body).status not in (404, 405), path
     for path in ["/livez", "/readyz", "/health", "/ping", "/"]:
         assert tiny_server.get(path).status == 200
         head = tiny_server.ask("HEAD", path)

@@ -23,10 +23,11 @@ class ServiceTest : public ::testing::Test {
     LoadOptions load;
     load.cache_folder = folder_ / "cache";
     load.threads = 1;
-    auto engine = Engine::load((folder_ / "model").string(), load);
-    engine_ = std::make_unique<Engine>(std::move(engine).value());
-    Served served{engine_->info(), "tiny", {}, options.limits.texts_max, 1, 0};
-    service = std::make_unique<Service>(*engine_, std::move(served), options.limits, 2);
+    const std::string model = (folder_ / "model").string();
+    const std::vector<Source> sources{{model, "tiny"}, {model, "owner/b %"}};
+    options.aliases = {"alias", "owner/b %"};
+    models = std::make_unique<Models>(Models::load(sources, load, options).value());
+    service = std::make_unique<Service>(*models, options.limits, 2);
   }
   ~ServiceTest() override { EXPECT_TRUE(service->wait_until_idle(std::chrono::seconds(60))); }
 
@@ -50,7 +51,7 @@ class ServiceTest : public ::testing::Test {
   }
   Reply get(std::string_view path) {
     std::string allowed;
-    return service->answer_now(*service->find("GET", path, allowed), 3);
+    return service->answer_now(*service->find("GET", path, allowed), {path, 3, {}});
   }
 
   // What the gate says to a request: 0, it may pass, or the reply's status.
@@ -73,15 +74,15 @@ class ServiceTest : public ::testing::Test {
   }
 
   TemporaryFolder folder_{};
-  std::unique_ptr<Engine> engine_{};
   ServeOptions options{};
   Keys keys{};
+  std::unique_ptr<Models> models{};
   std::unique_ptr<Service> service{};
   std::optional<Reply> reply{};
 };
 
 TEST_F(ServiceTest, GivesTheEnginesVectors) {
-  const auto vector = engine_->embed("w5 w6");
+  const auto vector = models->first()->engine.embed("w5 w6");
   ASSERT_TRUE(vector);
   const std::string row = tei_embeddings(*vector);
   EXPECT_EQ(post("/embed", R"({"inputs":"w5 w6"})").body, row);
@@ -146,6 +147,79 @@ TEST_F(ServiceTest, SaysWhatItIs) {
   EXPECT_EQ(get("/livez").status, 200U);
 }
 
+TEST_F(ServiceTest, AsksTheModelThatABodyNames) {
+  const auto status = [this](std::string_view path, const std::string& model) {
+    return post(path, R"({"input":"w5","model":)" + model + "}").status;
+  };
+  for (const std::string path : {"/v1/embeddings", "/embeddings", "/api/embed"}) {
+    for (const std::string model : {"\"tiny\"", "\"owner/b %\"", "\"alias\"", "null"}) {
+      EXPECT_EQ(status(path, model), 200U) << path << model;
+    }
+    EXPECT_EQ(status(path, "\"Tiny\""), 404U);
+    EXPECT_EQ(status(path, "\"\""), 404U);
+    EXPECT_EQ(status(path, "7"), 400U);
+  }
+  EXPECT_EQ(status("/api/embed", "\"tiny:latest\""), 200U);
+  EXPECT_EQ(status("/api/embed", "\"x:latest\""), 404U);
+  EXPECT_EQ(status("/v1/embeddings", "\"tiny:latest\""), 404U);
+  // A name is worth more than an alias.
+  EXPECT_NE(post("/v1/embeddings", R"({"input":"w5","model":"owner/b %"})")
+                .body.find(R"("model":"owner/b %")"),
+            std::string::npos);
+  EXPECT_NE(post("/v1/embeddings", R"({"input":"w5","model":"x"})")
+                .body.find("model: is not served here; tiny, owner/b % are"),
+            std::string::npos);
+  const std::string metrics = get("/metrics").body;
+  EXPECT_NE(metrics.find("textvec_texts_total{model=\"owner/b %\"} 4\n"), std::string::npos);
+  EXPECT_NE(metrics.find("textvec_provider_fallback{model=\"owner/b %\"} 0\n"), std::string::npos);
+}
+
+TEST_F(ServiceTest, ShowsOneModel) {
+  for (const std::string name : {"owner/b%20%25", "owner%2Fb%20%25", "owner%2fb%20%25"}) {
+    const Reply one = get("/v1/models/" + name);
+    EXPECT_EQ(one.status, 200U) << name;
+    EXPECT_EQ(one.body.find(R"({"id":"owner/b %","object":"model",)"), 0U) << one.body;
+  }
+  EXPECT_EQ(get("/v1/models/alias").body.find(R"({"id":"tiny",)"), 0U);
+  for (const std::string name : {"x", "tiny/", "owner/b %", "tiny%", "tiny%2", "tiny%zz", "%2",
+                                 "tiny%00", "tin%7", "/tiny", "%+9"}) {
+    const Reply none = get("/v1/models/" + name);
+    EXPECT_EQ(none.status, 404U) << name;
+    EXPECT_NE(none.body.find(R"("code":"model_not_found")"), std::string::npos) << none.body;
+  }
+  EXPECT_EQ(gate("GET", "/v1/models/", ""), 404U);
+  EXPECT_EQ(gate("POST", "/v1/models/tiny", ""), 405U);
+  EXPECT_EQ(gate("GET", "/v1/models/tiny?x=y", ""), 0U);
+}
+
+TEST_F(ServiceTest, TakesAsManyModelsAsTheLimitSays) {
+  const std::string model = (folder_ / "model").string();
+  LoadOptions load;
+  load.cache_folder = folder_ / "cache";
+  load.threads = 1;
+  const auto error = [&](const std::vector<Source>& sources) {
+    const auto loaded = Models::load(sources, load, options);
+    return loaded ? std::string() : loaded.error().message;
+  };
+  std::vector<Source> sources;
+  for (std::size_t i = 0; i < Models::kModelsMax - 1; ++i) {
+    sources.push_back({model, "m" + std::to_string(i)});
+  }
+  EXPECT_EQ(error(sources), "");
+  sources.push_back({model, "last"});
+  EXPECT_EQ(error(sources), "");
+  sources.push_back({model, "more"});
+  EXPECT_EQ(error(sources), "17 models; a server takes 1 to 16");
+  EXPECT_EQ(error({}), "0 models; a server takes 1 to 16");
+  EXPECT_EQ(error({{model, std::string(Models::kNameBytesMax - 1, 'a')}}), "");
+  EXPECT_EQ(error({{model, std::string(Models::kNameBytesMax, 'a')}}), "");
+  EXPECT_EQ(error({{model, std::string(Models::kNameBytesMax + 1, 'a')}}),
+            "the model's name has 257 bytes; it takes 1 to 256");
+  EXPECT_EQ(error({{model, "a"}, {model, "a"}}),
+            "two models are called a; --model NAME=MODEL gives one a name");
+  EXPECT_NE(error({{model, "a"}, {"no such", "b"}}).find("no such: "), std::string::npos);
+}
+
 TEST_F(ServiceTest, TheGateKnowsRoutes) {
   Passage passage;
   EXPECT_EQ(gate("POST", "/v1/embeddings?x=y", "", &passage), 0U);
@@ -168,9 +242,9 @@ TEST_F(ServiceTest, ThePageMayBeLeftOut) {
   std::string allowed;
   const Route* route = service->find("GET", "/", allowed);
   ASSERT_NE(route, nullptr);
-  EXPECT_EQ(service->answer_now(*route, 1, "*").status, 304U);
+  EXPECT_EQ(service->answer_now(*route, {"/", 1, "*"}).status, 304U);
 
-  Service other(*engine_, {engine_->info(), "tiny", {}, 1, 1, 0}, options.limits, 1, false);
+  Service other(*models, options.limits, 1, false);
   route = other.find("GET", "/", allowed);
   ASSERT_NE(route, nullptr);
   EXPECT_EQ(route->action, Action::Ready);
