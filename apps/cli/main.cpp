@@ -628,6 +628,7 @@ void add_serve(CLI::App& app, ServeCommand& command) {
       "Of several models OpenAI's and Ollama's requests choose one by \"model\"; TEI's use the\n"
       "first. What is said of loading counts for each of them.\n"
       "A browser finds a page at / to try texts and to watch the server.\n"
+      "SIGHUP, and POST /admin/reload from this machine, read keys and models again.\n"
       "SIGTERM and Ctrl-C: what was asked is answered, then exit code 0; 5 when some requests\n"
       "were given up. A second signal ends the process at once.\n\n"
       "Examples:\n"

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <memory>
 #include <system_error>
 #include <thread>
 
@@ -15,6 +16,8 @@
 #include "server/keys.h"
 #include "server/listen.h"
 #include "server/models.h"
+#include "server/reload.h"
+#include "server/replaceable.h"
 #include "server/service.h"
 
 namespace textvec::cli {
@@ -64,18 +67,53 @@ Result<std::vector<server::Source>> read_sources(const ServeCommand& command) {
   return sources;
 }
 
-int serve(const server::ServeOptions& options, const server::Keys& keys, server::Listener listener,
-          const server::Models& models, const Interrupt& interrupt) {
+using Keys = server::Replaceable<server::Keys>;
+
+Result<void> reload_keys(Keys& keys, const std::string& file) {
+  auto read = server::Keys::read(file);
+  if (!read) return read.error();
+  keys.replace(std::make_shared<const server::Keys>(std::move(*read)));
+  return {};
+}
+
+// First what takes no time.
+std::vector<server::Reloader::Part> parts_of(const server::ServeOptions& options, Keys& keys,
+                                             server::Models& models, server::Service& service) {
+  std::vector<server::Reloader::Part> parts;
+  if (!options.keys_file.empty()) {
+    parts.push_back({"the keys", [&] { return reload_keys(keys, options.keys_file); }});
+  }
+  const auto all = models.all();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    parts.push_back({all[i]->served.name, [&models, &service, i] {
+                       auto reloaded = models.reload(i);
+                       service.renew_threads();
+                       return reloaded;
+                     }});
+  }
+  return parts;
+}
+
+int serve(const server::ServeOptions& options, Keys& keys, server::Listener listener,
+          server::Models& models, Interrupt& interrupt) {
   const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
   server::Service service(models, options.limits, threads, options.page);
+  server::Reloader reloader(parts_of(options, keys, models, service));
+  service.set_reloader(reloader);
+  interrupt.on_hangup([&reloader] {
+    if (!reloader.start({})) say("SIGHUP: a reload is under way, and no other was begun");
+  });
   if (const int printed = print(listener.address() + "\n"); printed != kDone) return printed;
   const auto drained = server::serve_http(std::move(listener), service, options, keys,
                                           kSocketThreads, interrupt.token());
+  interrupt.on_hangup({});
   if (!drained) return fail(drained.error());
   if (!drained->all) say("some requests were given up");
-  // A batch that does not end holds the engine, and would hold its destructor.
-  if (!drained->idle) _exit(kTooLate);
-  return drained->all ? kDone : kTooLate;
+  const int code = drained->all ? kDone : kTooLate;
+  // A batch that does not end holds the engine, and would hold its destructor; a model that loads
+  // would hold the reloader's.
+  if (!drained->idle || reloader.running()) _exit(code);
+  return code;
 }
 
 }  // namespace
@@ -83,16 +121,17 @@ int serve(const server::ServeOptions& options, const server::Keys& keys, server:
 int run_serve(const ServeCommand& command) {
   // A client, or whoever reads the log, may leave at any time.
   std::signal(SIGPIPE, SIG_IGN);
-  const Interrupt interrupt;  // before any thread
+  Interrupt interrupt(true);  // before any thread
   server::ServeOptions options = command.serve;
   if (const auto valid = check_limits(options.limits); !valid) return fail(valid.error());
-  const auto sources = read_sources(command);
+  auto sources = read_sources(command);
   if (!sources) return fail(sources.error());
-  auto keys = options.keys_file.empty() ? Result<server::Keys>(server::Keys())
-                                        : server::Keys::read(options.keys_file);
-  if (!keys) {
-    say(keys.error().message);
-    return kCallersMistake;
+  Keys keys(std::make_shared<const server::Keys>());
+  if (!options.keys_file.empty()) {
+    if (const auto read = reload_keys(keys, options.keys_file); !read) {
+      say(read.error().message);
+      return kCallersMistake;
+    }
   }
   const std::size_t descriptors = server::raise_descriptor_limit();
   options.limits.connections_max = std::min(
@@ -103,10 +142,10 @@ int run_serve(const ServeCommand& command) {
   if (!listener) return fail(listener.error());
   LoadOptions load = command.load;
   load.queue_texts_max = options.limits.texts_in_flight_max;
-  const auto models = server::Models::load(*sources, load, options);
+  const auto models = server::Models::load(std::move(*sources), load, options);
   if (!models) return fail(models.error());
   if (interrupt.token().stop_requested()) return kDone;
-  return serve(options, *keys, std::move(*listener), *models, interrupt);
+  return serve(options, keys, std::move(*listener), **models, interrupt);
 }
 
 }  // namespace textvec::cli

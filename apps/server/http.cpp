@@ -62,7 +62,8 @@ class Connection;
 
 class Server {
  public:
-  Server(Listener listener, Service& service, const ServeOptions& options, const Keys& keys)
+  Server(Listener listener, Service& service, const ServeOptions& options,
+         const Replaceable<Keys>& keys)
       : listener_(std::move(listener)), service_(service), options_(options), keys_(keys) {
     acceptor_.assign(Protocol(listener_.family(), 0), listener_.release());
   }
@@ -78,7 +79,7 @@ class Server {
 
   Service& service() noexcept { return service_; }
   const ServeOptions& options() const noexcept { return options_; }
-  const Keys& keys() const noexcept { return keys_; }
+  std::shared_ptr<const Keys> keys() const { return keys_.get(); }
 
  private:
   static asio::awaitable<void> accept_all(Server& server);
@@ -90,7 +91,7 @@ class Server {
   Listener listener_;
   Service& service_;
   const ServeOptions& options_;
-  const Keys& keys_;
+  const Replaceable<Keys>& keys_;
   mutable std::mutex mutex_{};
   std::map<const Connection*, std::weak_ptr<Connection>> connections_{};
   std::atomic<bool> draining_{false};
@@ -121,6 +122,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
       : server_(server),
         socket_(std::move(socket)),
         peer_(peer_of(socket_.native_handle())),
+        is_local_(is_local(socket_.native_handle())),
         draining_(server.draining()) {}
   ~Connection() { server_.remove(this); }
   Connection(const Connection&) = delete;
@@ -172,6 +174,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Server& server_;
   Socket socket_;
   const std::string peer_;
+  const bool is_local_;
   // Timers that never end: cancelling one wakes its waiter.
   asio::steady_timer changed_{socket_.get_executor(), Clock::time_point::max()};
   asio::steady_timer space_{socket_.get_executor(), Clock::time_point::max()};
@@ -313,10 +316,10 @@ asio::awaitable<bool> Connection::answer_one() {
     co_return co_await refuse(exchange, refusal->status, refusal->message);
   }
   Passage passage;
-  auto reply =
-      check_head(head, framing, server_.keys(), server_.options(), server_.service(), passage);
+  auto reply = check_head(head, framing, *server_.keys(), server_.options(), server_.service(),
+                          is_local_, passage);
   exchange.origin = passage.origin;
-  const bool answers_now = reply || !Service::needs_pool(*passage.route);
+  const bool answers_now = reply || !Service::takes_time(*passage.route);
   if (answers_now) {
     // Where a body follows that nobody reads, the next request could not be found.
     exchange.keep_alive = framing.keep_alive && !framing.has_body();
@@ -619,7 +622,8 @@ Drained Server::run(unsigned threads, const std::stop_token& stop) {
 }  // namespace
 
 Result<Drained> serve_http(Listener listener, Service& service, const ServeOptions& options,
-                           const Keys& keys, unsigned threads, const std::stop_token& stop) {
+                           const Replaceable<Keys>& keys, unsigned threads,
+                           const std::stop_token& stop) {
   try {
     auto server = std::make_unique<Server>(std::move(listener), service, options, keys);
     Drained drained = server->run(threads, stop);

@@ -8,6 +8,7 @@
 #include "server/keys.h"
 #include "server/listen.h"
 #include "server/options.h"
+#include "server/replaceable.h"
 #include "server/service.h"
 
 namespace textvec::server {
@@ -22,6 +23,7 @@ struct Drained {
 // reply closes its connection; after Limits::drain_max what still runs is given up, and answered
 // with 503. `threads` read and write. Errors: Internal (the system gives no thread).
 Result<Drained> serve_http(Listener listener, Service& service, const ServeOptions& options,
-                           const Keys& keys, unsigned threads, const std::stop_token& stop);
+                           const Replaceable<Keys>& keys, unsigned threads,
+                           const std::stop_token& stop);
 
 }  // namespace textvec::server

@@ -37,6 +37,8 @@ class Listener {
 
 // "127.0.0.1:40000", or "unix".
 std::string peer_of(int descriptor);
+// Whether a program of this machine is at the other end: by a unix socket or a loopback address.
+bool is_local(int descriptor);
 // A process may have few descriptors by default, and more when it asks. Returns how many.
 std::size_t raise_descriptor_limit();
 

@@ -30,6 +30,7 @@ struct Limits {
   std::chrono::milliseconds body_max{30'000};     // the same
   std::chrono::milliseconds write_max{30'000};    // and a second for each 100 kB
   std::chrono::milliseconds request_max{60'000};  // tokenising, waiting, running
+  std::chrono::milliseconds reload_max{600'000};  // until its reply; the reload itself goes on
   std::chrono::milliseconds drain_max{30'000};
   std::chrono::milliseconds stall_max{600'000};  // texts wait, and none is done: /livez says 503
 };

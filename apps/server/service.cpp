@@ -15,7 +15,7 @@
 namespace textvec::server {
 namespace {
 
-constexpr std::array<Route, 37> kRoutes{{
+constexpr std::array<Route, 38> kRoutes{{
     // Before the other GET /, which is there without the page.
     {"GET", "/", Action::Page, true},
     {"GET", "/page/page.css", Action::Page, true},
@@ -37,6 +37,7 @@ constexpr std::array<Route, 37> kRoutes{{
     {"GET", "/v1/models/*", Action::OneModel},
     {"GET", "/openapi.json", Action::OpenApi},
     {"GET", "/api-doc/openapi.json", Action::OpenApi},
+    {"POST", "/admin/reload", Action::Reload, false, true},
     {"POST", "/v1/embeddings", Action::EmbedOpenAi},
     {"POST", "/embeddings", Action::EmbedOpenAi},
     {"POST", "/embed", Action::EmbedTei},
@@ -100,6 +101,29 @@ std::size_t estimate_tokens(const Inputs& inputs, std::size_t tokens_max) {
   return sum;
 }
 
+// Of `error` clients of this machine see all, paths too.
+Reply reload_reply(const std::vector<Reloader::Outcome>& outcomes) {
+  std::vector<std::string> reloaded;
+  std::vector<std::string> failed;
+  Reply reply;
+  for (const Reloader::Outcome& outcome : outcomes) {
+    if (!outcome.error) {
+      reloaded.push_back(outcome.name);
+      continue;
+    }
+    cli::JsonObject one;
+    failed.push_back(
+        one.string("name", outcome.name).string("error", outcome.error->message).text());
+    reply.note += (reply.note.empty() ? "" : "; ") + outcome.name + ": " + outcome.error->message;
+  }
+  cli::JsonObject json;
+  reply.status = failed.empty() ? 200 : 500;
+  reply.body = json.json("reloaded", cli::json_strings(reloaded))
+                   .json("failed", cli::json_array(failed))
+                   .text();
+  return reply;
+}
+
 }  // namespace
 
 // A request on its way. Whoever drops it, for want of memory too, answers it.
@@ -117,6 +141,7 @@ struct Service::Ask {
   ~Ask() {
     answer_for_want_of_memory();
     place.reset();
+    model.reset();
     const std::lock_guard lock(service->idle_mutex_);
     if (--service->asks_ == 0) service->idle_.notify_all();
   }
@@ -156,6 +181,7 @@ const Route* Service::find(std::string_view method, std::string_view path,
   if (method == "HEAD") method = "GET";
   for (const Route& route : kRoutes) {
     if (!matches(route, path) || (route.action == Action::Page && !has_page_)) continue;
+    if (route.action == Action::Reload && reloader_ == nullptr) continue;
     if (route.method == method) return &route;
     if (allowed.find(route.method) != std::string::npos) continue;
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
@@ -163,9 +189,7 @@ const Route* Service::find(std::string_view method, std::string_view path,
   return nullptr;
 }
 
-bool Service::needs_pool(const Route& route) noexcept {
-  return route.action >= Action::EmbedOpenAi;
-}
+bool Service::takes_time(const Route& route) noexcept { return route.action >= Action::Reload; }
 
 bool Service::wait_until_idle(std::chrono::milliseconds limit) {
   std::unique_lock lock(idle_mutex_);
@@ -247,6 +271,7 @@ void Service::answer(const Route& route, Request request, std::shared_ptr<Admiss
                      Respond respond) {
   auto ask =
       std::make_shared<Ask>(*this, route, std::move(request), std::move(place), std::move(respond));
+  if (route.action == Action::Reload) return reload(ask);
   pool_.post([this, ask = std::move(ask)] {
     try {
       run(ask);
@@ -256,6 +281,13 @@ void Service::answer(const Route& route, Request request, std::shared_ptr<Admiss
       ask->answer(std::move(reply));
     }
   });
+}
+
+void Service::reload(const Asked& ask) {
+  const bool started = reloader_->start([ask](const std::vector<Reloader::Outcome>& outcomes) {
+    ask->answer(reload_reply(outcomes));
+  });
+  if (!started) ask->answer(refusal_reply(Dialect::Tei, 409, "a reload is under way"));
 }
 
 void Service::run(const Asked& ask) {

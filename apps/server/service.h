@@ -16,6 +16,7 @@
 #include "server/models.h"
 #include "server/options.h"
 #include "server/pool.h"
+#include "server/reload.h"
 #include "server/reply.h"
 #include "server/status.h"
 
@@ -32,6 +33,7 @@ enum class Action : std::uint8_t {
   OpenApi,
   Page,    // a file of the page for browsers
   NoHead,  // a route of TEI for models with another head
+  Reload,  // answered when it is over
   // Answered by the pool and the engine.
   EmbedOpenAi,
   EmbedTei,
@@ -45,7 +47,8 @@ struct Route {
   std::string_view method;  // "GET" or "POST"; GET routes answer HEAD too
   std::string_view path;    // with a '*' at its end: and whatever follows, which is not empty
   Action action;
-  bool is_open = false;  // without a key too
+  bool is_open = false;   // without a key too
+  bool is_local = false;  // for programs of this machine
 };
 
 class Service {
@@ -54,11 +57,16 @@ class Service {
   // page GET / says whether the server is ready, as TEI's does.
   Service(const Models& models, const Limits& limits, unsigned threads, bool has_page = true);
 
+  // `reloader` must outlive the last answer. Without one nothing can be reloaded.
+  void set_reloader(Reloader& reloader) noexcept { reloader_ = &reloader; }
+  // What libraries keep for each thread and each model is dropped: the threads are new ones.
+  void renew_threads() { pool_.renew(); }
+
   // The route, or nullptr; then `allowed` lists the methods that the path takes, if any. Paths are
   // compared as they are: nothing but a model's name is decoded, and "//v1" is not "/v1".
   const Route* find(std::string_view method, std::string_view path, std::string& allowed) const;
   // Whether the route needs answer() below.
-  static bool needs_pool(const Route& route) noexcept;
+  static bool takes_time(const Route& route) noexcept;
   struct Visit {
     std::string_view path{};
     std::size_t connections = 0;
@@ -83,6 +91,7 @@ class Service {
 
   Reply metrics_reply(std::size_t connections) const;
   Reply one_model_reply(std::string_view path) const;
+  void reload(const Asked& ask);
   void run(const Asked& ask);
   void embed(const Asked& ask);
   void embedded(const Asked& ask, Result<Embeddings>& embeddings);
@@ -95,6 +104,7 @@ class Service {
   const Models& models_;
   const Limits limits_;
   const bool has_page_;
+  Reloader* reloader_ = nullptr;
   Admission admission_;
   Metrics metrics_{};
   std::atomic<bool> draining_{false};

@@ -26,7 +26,7 @@ class ServiceTest : public ::testing::Test {
     const std::string model = (folder_ / "model").string();
     const std::vector<Source> sources{{model, "tiny"}, {model, "owner/b %"}};
     options.aliases = {"alias", "owner/b %"};
-    models = std::make_unique<Models>(Models::load(sources, load, options).value());
+    models = Models::load(sources, load, options).value();
     service = std::make_unique<Service>(*models, options.limits, 2);
   }
   ~ServiceTest() override { EXPECT_TRUE(service->wait_until_idle(std::chrono::seconds(60))); }
@@ -35,7 +35,7 @@ class ServiceTest : public ::testing::Test {
     std::string allowed;
     const Route* route = service->find("POST", path, allowed);
     EXPECT_NE(route, nullptr);
-    EXPECT_TRUE(Service::needs_pool(*route));
+    EXPECT_TRUE(Service::takes_time(*route));
     Request request;
     request.path = path;
     request.body = std::move(body);
@@ -63,7 +63,8 @@ class ServiceTest : public ::testing::Test {
     Framing framing;
     EXPECT_FALSE(read_framing(reader.head(), options.limits, framing));
     Passage own;
-    reply = check_head(reader.head(), framing, keys, options, *service, passage ? *passage : own);
+    reply = check_head(reader.head(), framing, keys, options, *service, is_local,
+                       passage ? *passage : own);
     return reply ? reply->status : 0;
   }
   std::string field(const Reply& of, std::string_view name) const {
@@ -76,6 +77,7 @@ class ServiceTest : public ::testing::Test {
   TemporaryFolder folder_{};
   ServeOptions options{};
   Keys keys{};
+  bool is_local = true;
   std::unique_ptr<Models> models{};
   std::unique_ptr<Service> service{};
   std::optional<Reply> reply{};
@@ -190,6 +192,79 @@ TEST_F(ServiceTest, ShowsOneModel) {
   EXPECT_EQ(gate("GET", "/v1/models/", ""), 404U);
   EXPECT_EQ(gate("POST", "/v1/models/tiny", ""), 405U);
   EXPECT_EQ(gate("GET", "/v1/models/tiny?x=y", ""), 0U);
+}
+
+TEST_F(ServiceTest, ReloadsWhatAProgramOfThisMachineAsksFor) {
+  std::string allowed;
+  EXPECT_EQ(service->find("POST", "/admin/reload", allowed), nullptr);
+  bool breaks = false;
+  Reloader reloader({{"keys", [] { return Result<void>(); }},
+                     {"tiny", [&] {
+                        if (breaks) return Result<void>(Error{ErrorCode::BadModel, "broken"});
+                        return models->reload(0);
+                      }}});
+  service->set_reloader(reloader);
+  const ModelPointer before = models->first();
+  std::weak_ptr<const Model> old = before;
+  EXPECT_EQ(gate("GET", "/admin/reload", ""), 405U);
+  is_local = false;
+  EXPECT_EQ(gate("POST", "/admin/reload", ""), 403U);
+  EXPECT_EQ(gate("POST", "/embed", ""), 0U);
+  is_local = true;
+  for (const std::string name : {"Origin", "Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"}) {
+    EXPECT_EQ(gate("POST", "/admin/reload", name + ": a\r\n"), 403U) << name;
+  }
+  Passage passage;
+  EXPECT_EQ(gate("POST", "/admin/reload", "", &passage), 0U);
+  EXPECT_EQ(passage.timeout, options.limits.reload_max);
+  keys = Keys::parse("0123456789abcdef").value();
+  EXPECT_EQ(gate("POST", "/admin/reload", ""), 401U);
+
+  breaks = true;
+  const Reply failed = post("/admin/reload", "{}");
+  EXPECT_EQ(failed.status, 500U);
+  EXPECT_EQ(failed.body, R"({"reloaded":["keys"],"failed":[{"name":"tiny","error":"broken"}]})");
+  EXPECT_EQ(models->first(), before);
+}
+
+TEST_F(ServiceTest, AReloadWaitsForTheOldModelsLastRequest) {
+  ModelPointer held = models->first();
+  std::weak_ptr<const Model> old = held;
+  auto reloaded = std::async(std::launch::async, [this] { return models->reload(0).has_value(); });
+  while (models->first() == held) std::this_thread::yield();
+  EXPECT_EQ(post("/embed", R"({"inputs":"w5"})").status, 200U);  // on the new one
+  EXPECT_EQ(reloaded.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+  EXPECT_TRUE(held->engine.embed("w5"));
+  held.reset();
+  EXPECT_TRUE(reloaded.get());
+  EXPECT_TRUE(old.expired());
+  // The other model is as it was, and a broken one is not taken.
+  const ModelPointer second = models->all()[1];
+  std::filesystem::remove(folder_ / "model/tokenizer.json");
+  EXPECT_FALSE(models->reload(1));
+  EXPECT_EQ(models->all()[1], second);
+}
+
+TEST(Golden, VectorsOfTheSameFilesAreTheSame) {
+  const Golden before{"files", {0.5F, 0.5F}};
+  EXPECT_TRUE(compare(before, before));
+  EXPECT_TRUE(compare(before, {"files", {0.5F, 0.5F + 9e-7F}}));
+  EXPECT_FALSE(compare(before, {"files", {0.5F, 0.5F + 1.2e-6F}}));
+  EXPECT_FALSE(compare(before, {"files", {0.5F}}));
+  EXPECT_TRUE(compare(before, {"other files", {0.1F}}));
+  EXPECT_TRUE(compare({"", {0.5F}}, {"", {0.1F}}));
+}
+
+TEST_F(ServiceTest, FilesAreToldApart) {
+  const std::string model = (folder_ / "model").string();
+  const std::string before = describe_files(model);
+  EXPECT_NE(before, "");
+  EXPECT_EQ(describe_files(model), before);
+  EXPECT_EQ(describe_files((folder_ / "none").string()), "");
+  // Of the same size, in one rename, as a careful person replaces a file.
+  std::filesystem::copy_file(folder_ / "model/config.json", folder_ / "config");
+  std::filesystem::rename(folder_ / "config", folder_ / "model/config.json");
+  EXPECT_NE(describe_files(model), before);
 }
 
 TEST_F(ServiceTest, TakesAsManyModelsAsTheLimitSays) {
