@@ -602,7 +602,8 @@ void add_serve(CLI::App& app, ServeCommand& command) {
   add_text(app, "--host", serve.host, "ADDRESS", "to listen on (default: 127.0.0.1)");
   add_number<std::uint16_t>(app, "--port", serve.port,
                             "to listen on; 0: a free one (default: 8080)");
-  add_text(app, "--unix-socket", serve.unix_socket, "PATH", "to listen on instead of a port");
+  CLI::Option* unix_socket =
+      add_text(app, "--unix-socket", serve.unix_socket, "PATH", "to listen on instead of a port");
   add_list(app, "-m,--model", command.models, "M|NAME=M",
            "a folder, an .onnx file, or a name in the caches; NAME is what\n"
            "clients call it (may be given up to 16 times; default: $TEXTVEC_MODEL,\n"
@@ -613,6 +614,13 @@ void add_serve(CLI::App& app, ServeCommand& command) {
            "another name of the first model; *: any (may be given many times)");
   add_text(app, "--api-keys", serve.keys_file, "FILE",
            "a key a line; clients send \"Authorization: Bearer KEY\"");
+  CLI::Option* certificate =
+      add_text(app, "--tls-certificate", serve.tls_certificate, "FILE",
+               "PEM, the server's first, then those that lead to a root: https,\n"
+               "with --tls-key");
+  add_text(app, "--tls-key", serve.tls_key, "FILE",
+           "PEM, of the certificate, without a passphrase");
+  certificate->excludes(unix_socket);
   add_list(app, "--cors-origin", serve.cors_origins, "ORIGIN",
            "whose pages may ask (default: none; may be given many times)");
   app.add_flag_callback(

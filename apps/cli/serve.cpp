@@ -67,21 +67,44 @@ Result<std::vector<server::Source>> read_sources(const ServeCommand& command) {
   return sources;
 }
 
-using Keys = server::Replaceable<server::Keys>;
-
-Result<void> reload_keys(Keys& keys, const std::string& file) {
+Result<void> reload_keys(server::Secrets& secrets, const std::string& file) {
   auto read = server::Keys::read(file);
   if (!read) return read.error();
-  keys.replace(std::make_shared<const server::Keys>(std::move(*read)));
+  secrets.keys.replace(std::make_shared<const server::Keys>(std::move(*read)));
   return {};
 }
 
+Result<void> reload_certificate(server::Secrets& secrets, const server::ServeOptions& options) {
+  auto read = server::Tls::read(options.tls_certificate, options.tls_key);
+  if (!read) return read.error();
+  for (const std::string& warning : read->warnings()) say("warning: " + warning);
+  secrets.tls.replace(std::make_shared<const server::Tls>(std::move(*read)));
+  return {};
+}
+
+Result<void> read_secrets(server::Secrets& secrets, const server::ServeOptions& options) {
+  if (!options.keys_file.empty()) {
+    auto read = reload_keys(secrets, options.keys_file);
+    if (!read) return Error{ErrorCode::InvalidArgument, read.error().message};
+  }
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    return Error{ErrorCode::InvalidArgument,
+                 "--tls-certificate and --tls-key go together; only one of them is there"};
+  }
+  if (options.tls_certificate.empty()) return {};
+  return reload_certificate(secrets, options);
+}
+
 // First what takes no time.
-std::vector<server::Reloader::Part> parts_of(const server::ServeOptions& options, Keys& keys,
-                                             server::Models& models, server::Service& service) {
+std::vector<server::Reloader::Part> parts_of(const server::ServeOptions& options,
+                                             server::Secrets& secrets, server::Models& models,
+                                             server::Service& service) {
   std::vector<server::Reloader::Part> parts;
   if (!options.keys_file.empty()) {
-    parts.push_back({"the keys", [&] { return reload_keys(keys, options.keys_file); }});
+    parts.push_back({"the keys", [&] { return reload_keys(secrets, options.keys_file); }});
+  }
+  if (!options.tls_certificate.empty()) {
+    parts.push_back({"the certificate", [&] { return reload_certificate(secrets, options); }});
   }
   const auto all = models.all();
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -94,17 +117,17 @@ std::vector<server::Reloader::Part> parts_of(const server::ServeOptions& options
   return parts;
 }
 
-int serve(const server::ServeOptions& options, Keys& keys, server::Listener listener,
+int serve(const server::ServeOptions& options, server::Secrets& secrets, server::Listener listener,
           server::Models& models, Interrupt& interrupt) {
   const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
   server::Service service(models, options.limits, threads, options.page);
-  server::Reloader reloader(parts_of(options, keys, models, service));
+  server::Reloader reloader(parts_of(options, secrets, models, service));
   service.set_reloader(reloader);
   interrupt.on_hangup([&reloader] {
     if (!reloader.start({})) say("SIGHUP: a reload is under way, and no other was begun");
   });
   if (const int printed = print(listener.address() + "\n"); printed != kDone) return printed;
-  const auto drained = server::serve_http(std::move(listener), service, options, keys,
+  const auto drained = server::serve_http(std::move(listener), service, options, secrets,
                                           kSocketThreads, interrupt.token());
   interrupt.on_hangup({});
   if (!drained) return fail(drained.error());
@@ -126,13 +149,8 @@ int run_serve(const ServeCommand& command) {
   if (const auto valid = check_limits(options.limits); !valid) return fail(valid.error());
   auto sources = read_sources(command);
   if (!sources) return fail(sources.error());
-  Keys keys(std::make_shared<const server::Keys>());
-  if (!options.keys_file.empty()) {
-    if (const auto read = reload_keys(keys, options.keys_file); !read) {
-      say(read.error().message);
-      return kCallersMistake;
-    }
-  }
+  server::Secrets secrets;
+  if (const auto read = read_secrets(secrets, options); !read) return fail(read.error());
   const std::size_t descriptors = server::raise_descriptor_limit();
   options.limits.connections_max = std::min(
       options.limits.connections_max,
@@ -145,7 +163,7 @@ int run_serve(const ServeCommand& command) {
   const auto models = server::Models::load(std::move(*sources), load, options);
   if (!models) return fail(models.error());
   if (interrupt.token().stop_requested()) return kDone;
-  return serve(options, keys, std::move(*listener), **models, interrupt);
+  return serve(options, secrets, std::move(*listener), **models, interrupt);
 }
 
 }  // namespace textvec::cli

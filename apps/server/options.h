@@ -37,9 +37,11 @@ struct Limits {
 
 struct ServeOptions {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8080;                // 0: the system's choice, which is printed
-  std::string unix_socket{};                // a path; then there is no host and no port
-  std::string keys_file{};                  // empty: no key is asked for
+  std::uint16_t port = 8080;      // 0: the system's choice, which is printed
+  std::string unix_socket{};      // a path; then there is no host and no port
+  std::string keys_file{};        // empty: no key is asked for
+  std::string tls_certificate{};  // PEM; empty: no TLS
+  std::string tls_key{};
   std::vector<std::string> cors_origins{};  // exact ones; empty: no page of another origin may ask
   std::vector<std::string> aliases{};       // further names of the model; "*": any
   bool access_log = true;
