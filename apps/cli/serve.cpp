@@ -12,6 +12,7 @@
 #include "exit_code.h"
 #include "interrupt.h"
 #include "output_file.h"
+#include "server/access_log.h"
 #include "server/http.h"
 #include "server/keys.h"
 #include "server/listen.h"
@@ -77,7 +78,9 @@ Result<void> reload_keys(server::Secrets& secrets, const std::string& file) {
 Result<void> reload_certificate(server::Secrets& secrets, const server::ServeOptions& options) {
   auto read = server::Tls::read(options.tls_certificate, options.tls_key);
   if (!read) return read.error();
-  for (const std::string& warning : read->warnings()) say("warning: " + warning);
+  for (const std::string& warning : read->warnings()) {
+    server::write_line("textvec: warning: " + warning + "\n");
+  }
   secrets.tls.replace(std::make_shared<const server::Tls>(std::move(*read)));
   return {};
 }
@@ -124,7 +127,10 @@ int serve(const server::ServeOptions& options, server::Secrets& secrets, server:
   server::Reloader reloader(parts_of(options, secrets, models, service));
   service.set_reloader(reloader);
   interrupt.on_hangup([&reloader] {
-    if (!reloader.start({})) say("SIGHUP: a reload is under way, and no other was begun");
+    // A full standard error must not stop the thread that waits for SIGTERM.
+    if (!reloader.start({})) {
+      server::write_line("textvec: SIGHUP: a reload is under way, and no other was begun\n");
+    }
   });
   if (const int printed = print(listener.address() + "\n"); printed != kDone) return printed;
   const auto drained = server::serve_http(std::move(listener), service, options, secrets,
