@@ -86,8 +86,9 @@ struct TuneCommand {
 };
 
 struct ServeCommand {
-  ModelOptions model{};
-  std::string name{};  // of the model, to clients; empty: its own
+  std::vector<std::string> models{};  // M or NAME=M; none: as model_name() says
+  LoadOptions load{};                 // of each
+  std::string name{};                 // of the only model, to clients; empty: its own
   server::ServeOptions serve{};
 };
 

@@ -217,9 +217,8 @@ void add_provider(CLI::App& app, LoadOptions& load) {
       ->type_name("N");
 }
 
-void add_loading(CLI::App& app, ModelOptions& options) {
-  add_model(app, options.model);
-  LoadOptions& load = options.load;
+// All but which model.
+void add_load_options(CLI::App& app, LoadOptions& load) {
   load.text_bytes_max = kTextBytesMax;
   load.log = [](std::string_view line) { say(line); };
   load.progress = compiling_bar();
@@ -243,6 +242,11 @@ void add_loading(CLI::App& app, ModelOptions& options) {
   add_number<std::size_t>(app, "--batch-tokens", load.batch_tokens_max,
                           "of one inference at most, padding included (default: 0, as\n"
                           "tuned, else 1024)");
+}
+
+void add_loading(CLI::App& app, ModelOptions& options) {
+  add_model(app, options.model);
+  add_load_options(app, options.load);
 }
 
 void add_input(CLI::App& app, InputOptions& input) {
@@ -598,12 +602,25 @@ void add_serve(CLI::App& app, ServeCommand& command) {
   add_text(app, "--host", serve.host, "ADDRESS", "to listen on (default: 127.0.0.1)");
   add_number<std::uint16_t>(app, "--port", serve.port,
                             "to listen on; 0: a free one (default: 8080)");
-  add_text(app, "--unix-socket", serve.unix_socket, "PATH", "to listen on instead of a port");
-  add_text(app, "--name", command.name, "NAME", "of the model, to clients (default: its own)");
+  CLI::Option* unix_socket =
+      add_text(app, "--unix-socket", serve.unix_socket, "PATH", "to listen on instead of a port");
+  add_list(app, "-m,--model", command.models, "M|NAME=M",
+           "a folder, an .onnx file, or a name in the caches; NAME is what\n"
+           "clients call it (may be given up to 16 times; default: $TEXTVEC_MODEL,\n"
+           "else " +
+               std::string(hub::kDefaultModel) + ")");
+  add_text(app, "--name", command.name, "NAME", "of the only model, to clients (default: its own)");
   add_list(app, "--alias", serve.aliases, "NAME",
-           "another name that clients may say; *: any (may be given many times)");
+           "another name of the first model; *: any (may be given many times)");
   add_text(app, "--api-keys", serve.keys_file, "FILE",
            "a key a line; clients send \"Authorization: Bearer KEY\"");
+  CLI::Option* certificate =
+      add_text(app, "--tls-certificate", serve.tls_certificate, "FILE",
+               "PEM, the server's first, then those that lead to a root: https,\n"
+               "with --tls-key");
+  add_text(app, "--tls-key", serve.tls_key, "FILE",
+           "PEM, of the certificate, without a passphrase");
+  certificate->excludes(unix_socket);
   add_list(app, "--cors-origin", serve.cors_origins, "ORIGIN",
            "whose pages may ask (default: none; may be given many times)");
   app.add_flag_callback(
@@ -611,16 +628,20 @@ void add_serve(CLI::App& app, ServeCommand& command) {
       "no line of JSON a request on standard error");
   app.add_flag_callback("--no-page", [&serve] { serve.page = false; }, "no page for browsers at /");
   add_serve_limits(app, serve.limits);
-  add_loading(app, command.model);
+  add_load_options(app, command.load);
   app.footer(
       "Prints its address when it is ready. Speaks OpenAI's /v1/embeddings, the routes of\n"
       "text-embeddings-inference (/embed, /similarity, /tokenize, /decode, /info, /metrics) and\n"
       "Ollama's /api/embed; /openapi.json describes them, /livez and /readyz are for probes.\n"
+      "Of several models OpenAI's and Ollama's requests choose one by \"model\"; TEI's use the\n"
+      "first. What is said of loading counts for each of them.\n"
       "A browser finds a page at / to try texts and to watch the server.\n"
+      "SIGHUP, and POST /admin/reload from this machine, read keys and models again.\n"
       "SIGTERM and Ctrl-C: what was asked is answered, then exit code 0; 5 when some requests\n"
       "were given up. A second signal ends the process at once.\n\n"
       "Examples:\n"
       "  textvec serve --port 8080\n"
+      "  textvec serve --model BAAI/bge-small-en-v1.5 --model queries=./my-model\n"
       "  textvec serve --host 0.0.0.0 --api-keys keys.txt --alias text-embedding-3-small");
 }
 

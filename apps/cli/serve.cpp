@@ -3,18 +3,23 @@
 
 #include <algorithm>
 #include <csignal>
-#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <system_error>
 #include <thread>
 
 #include "commands.h"
 #include "exit_code.h"
 #include "interrupt.h"
 #include "output_file.h"
+#include "server/access_log.h"
 #include "server/http.h"
 #include "server/keys.h"
 #include "server/listen.h"
+#include "server/models.h"
+#include "server/reload.h"
+#include "server/replaceable.h"
 #include "server/service.h"
-#include "textvec/engine.h"
 
 namespace textvec::cli {
 namespace {
@@ -36,25 +41,108 @@ Result<void> check_limits(const server::Limits& limits) {
   return {};
 }
 
-int serve(const ServeCommand& command, const server::ServeOptions& options,
-          const server::Keys& keys, server::Listener listener, const Engine& engine,
-          const Interrupt& interrupt) {
-  server::Served served{engine.info(),
-                        command.name.empty() ? engine.info().name : command.name,
-                        options.aliases,
-                        options.limits.texts_max,
-                        options.limits.requests_max,
-                        std::time(nullptr)};
+// "NAME=M", or M alone. A path that is there is taken as it stands.
+server::Source read_source(const std::string& given) {
+  const std::size_t sign = given.find('=');
+  std::error_code error;
+  if (sign == std::string::npos || std::filesystem::exists(given, error)) return {given, {}};
+  return {given.substr(sign + 1), given.substr(0, sign)};
+}
+
+Result<std::vector<server::Source>> read_sources(const ServeCommand& command) {
+  std::vector<server::Source> sources;
+  for (const std::string& given : command.models) {
+    sources.push_back(read_source(given));
+    const bool names_it = given != sources.back().model;
+    if (sources.back().model.empty() || (names_it && sources.back().name.empty())) {
+      return Error{ErrorCode::InvalidArgument, "--model takes no empty name: \"" + given + "\""};
+    }
+  }
+  if (sources.empty()) sources.push_back({model_name({}), {}});
+  if (command.name.empty()) return sources;
+  if (sources.size() > 1 || !sources.front().name.empty()) {
+    return Error{ErrorCode::InvalidArgument,
+                 "--name is of the only model; --model NAME=M names one of several"};
+  }
+  sources.front().name = command.name;
+  return sources;
+}
+
+Result<void> reload_keys(server::Secrets& secrets, const std::string& file) {
+  auto read = server::Keys::read(file);
+  if (!read) return read.error();
+  secrets.keys.replace(std::make_shared<const server::Keys>(std::move(*read)));
+  return {};
+}
+
+Result<void> reload_certificate(server::Secrets& secrets, const server::ServeOptions& options) {
+  auto read = server::Tls::read(options.tls_certificate, options.tls_key);
+  if (!read) return read.error();
+  for (const std::string& warning : read->warnings()) {
+    server::write_line("textvec: warning: " + warning + "\n");
+  }
+  secrets.tls.replace(std::make_shared<const server::Tls>(std::move(*read)));
+  return {};
+}
+
+Result<void> read_secrets(server::Secrets& secrets, const server::ServeOptions& options) {
+  if (!options.keys_file.empty()) {
+    auto read = reload_keys(secrets, options.keys_file);
+    if (!read) return Error{ErrorCode::InvalidArgument, read.error().message};
+  }
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    return Error{ErrorCode::InvalidArgument,
+                 "--tls-certificate and --tls-key go together; only one of them is there"};
+  }
+  if (options.tls_certificate.empty()) return {};
+  return reload_certificate(secrets, options);
+}
+
+// First what takes no time.
+std::vector<server::Reloader::Part> parts_of(const server::ServeOptions& options,
+                                             server::Secrets& secrets, server::Models& models,
+                                             server::Service& service) {
+  std::vector<server::Reloader::Part> parts;
+  if (!options.keys_file.empty()) {
+    parts.push_back({"the keys", [&] { return reload_keys(secrets, options.keys_file); }});
+  }
+  if (!options.tls_certificate.empty()) {
+    parts.push_back({"the certificate", [&] { return reload_certificate(secrets, options); }});
+  }
+  const auto all = models.all();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    parts.push_back({all[i]->served.name, [&models, &service, i] {
+                       auto reloaded = models.reload(i);
+                       service.renew_threads();
+                       return reloaded;
+                     }});
+  }
+  return parts;
+}
+
+int serve(const server::ServeOptions& options, server::Secrets& secrets, server::Listener listener,
+          server::Models& models, Interrupt& interrupt) {
   const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
-  server::Service service(engine, std::move(served), options.limits, threads, options.page);
+  server::Service service(models, options.limits, threads, options.page);
+  server::Reloader reloader(parts_of(options, secrets, models, service));
+  service.set_reloader(reloader);
+  interrupt.on_hangup([&reloader] {
+    // A full standard error must not stop the thread that waits for SIGTERM.
+    if (!reloader.start({})) {
+      server::write_line("textvec: SIGHUP: a reload is under way, and no other was begun\n");
+    }
+  });
   if (const int printed = print(listener.address() + "\n"); printed != kDone) return printed;
-  const auto drained = server::serve_http(std::move(listener), service, options, keys,
+  const auto drained = server::serve_http(std::move(listener), service, options, secrets,
                                           kSocketThreads, interrupt.token());
+  interrupt.on_hangup({});
   if (!drained) return fail(drained.error());
   if (!drained->all) say("some requests were given up");
-  // A batch that does not end holds the engine, and would hold its destructor.
-  if (!drained->idle) _exit(kTooLate);
-  return drained->all ? kDone : kTooLate;
+  const int code = drained->all ? kDone : kTooLate;
+  // A batch that does not end holds the engine, and would hold its destructor; a model that loads
+  // would hold the reloader's.
+  if (!drained->idle || reloader.running()) _exit(code);
+  return code;
 }
 
 }  // namespace
@@ -62,15 +150,13 @@ int serve(const ServeCommand& command, const server::ServeOptions& options,
 int run_serve(const ServeCommand& command) {
   // A client, or whoever reads the log, may leave at any time.
   std::signal(SIGPIPE, SIG_IGN);
-  const Interrupt interrupt;  // before any thread
+  Interrupt interrupt(true);  // before any thread
   server::ServeOptions options = command.serve;
   if (const auto valid = check_limits(options.limits); !valid) return fail(valid.error());
-  auto keys = options.keys_file.empty() ? Result<server::Keys>(server::Keys())
-                                        : server::Keys::read(options.keys_file);
-  if (!keys) {
-    say(keys.error().message);
-    return kCallersMistake;
-  }
+  auto sources = read_sources(command);
+  if (!sources) return fail(sources.error());
+  server::Secrets secrets;
+  if (const auto read = read_secrets(secrets, options); !read) return fail(read.error());
   const std::size_t descriptors = server::raise_descriptor_limit();
   options.limits.connections_max = std::min(
       options.limits.connections_max,
@@ -78,15 +164,12 @@ int run_serve(const ServeCommand& command) {
   // First what fails fast.
   auto listener = server::Listener::open(options);
   if (!listener) return fail(listener.error());
-  LoadOptions load = command.model.load;
+  LoadOptions load = command.load;
   load.queue_texts_max = options.limits.texts_in_flight_max;
-  const auto engine = Engine::load(model_name(command.model), load);
-  if (!engine) return fail(engine.error());
-  // The first batch is slower than others, and shows whether the model works at all.
-  const auto health = engine->health(std::chrono::minutes(10));
-  if (!health) return fail(health.error());
+  const auto models = server::Models::load(std::move(*sources), load, options);
+  if (!models) return fail(models.error());
   if (interrupt.token().stop_requested()) return kDone;
-  return serve(command, options, *keys, std::move(*listener), *engine, interrupt);
+  return serve(options, secrets, std::move(*listener), **models, interrupt);
 }
 
 }  // namespace textvec::cli

@@ -46,13 +46,6 @@ void refuse_empty_texts(Body& body, const EmbedRequest& request) {
   body.fail(name, "is an empty text", Fault::Empty);
 }
 
-void check_model(Body& body, const Served& served) {
-  const auto model = body.string("model");
-  if (!model || served.answers_to(*model)) return;
-  // The name is not repeated: it may be a megabyte, and it is the caller's own.
-  body.fail({{ErrorCode::NotFound, "is not served here; " + served.name + " is"}, "model", {}});
-}
-
 void append_row(std::string& out, std::span<const float> row) {
   out += '[';
   for (const float value : row) {
@@ -103,7 +96,6 @@ bool Served::answers_to(std::string_view wanted) const {
 EmbedRequest read_openai_embed(Body& body, const Served& served) {
   EmbedRequest request;
   request.field = "input";
-  check_model(body, served);
   request.inputs = body.inputs("input", served.texts_max, true);
   refuse_empty_texts(body, request);
   request.base64 = body.choice("encoding_format", {"float", "base64"}).value_or(0) == 1;
@@ -167,11 +159,6 @@ EmbedRequest read_similarity(Body& body, const Served& served) {
 EmbedRequest read_ollama_embed(Body& body, const Served& served) {
   EmbedRequest request;
   request.field = "input";
-  if (auto model = body.string("model")) {
-    constexpr std::string_view kTag = ":latest";
-    if (model->ends_with(kTag)) model->resize(model->size() - kTag.size());
-    if (!served.answers_to(*model)) check_model(body, served);
-  }
   request.inputs = body.inputs("input", served.texts_max, false);
   refuse_empty_texts(body, request);
   if (body.boolean("truncate") == false) request.options.too_long = TooLong::Refuse;
@@ -308,9 +295,11 @@ std::string openai_model(const Served& served) {
       .text();
 }
 
-std::string openai_models(const Served& served) {
+std::string openai_models(std::span<const std::string> models) {
   JsonObject json;
-  return json.string("object", "list").json("data", "[" + openai_model(served) + "]").text();
+  return json.string("object", "list")
+      .json("data", cli::json_array({models.begin(), models.end()}))
+      .text();
 }
 
 std::string tei_info(const Served& served, const ModelInfo& info) {

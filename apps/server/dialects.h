@@ -13,7 +13,7 @@
 
 namespace textvec::server {
 
-// The model as the server shows it.
+// A model as the server shows it.
 struct Served {
   ModelInfo info{};
   std::string name{};
@@ -32,7 +32,8 @@ struct EmbedRequest {
   bool base64 = false;
 };
 
-// Each reads all of a body; whether it was right is the body's problem().
+// Each reads all of a body but for `model`, which models.h reads; whether it was right is the
+// body's problem().
 EmbedRequest read_openai_embed(Body& body, const Served& served);  // /v1/embeddings
 EmbedRequest read_tei_embed(Body& body, const Served& served);     // /embed
 EmbedRequest read_similarity(Body& body, const Served& served);    // the source sentence is first
@@ -61,7 +62,7 @@ std::string ollama_embeddings(const Embeddings& embeddings, const Served& served
 std::string tei_tokens(std::span<const Token> tokens, std::string_view text, bool special_tokens);
 
 std::string openai_model(const Served& served);
-std::string openai_models(const Served& served);
+std::string openai_models(std::span<const std::string> models);  // each from openai_model()
 // `info` is what is true now: a device may have been lost since the start.
 std::string tei_info(const Served& served, const ModelInfo& info);
 

@@ -2,6 +2,7 @@
 #include "server/gate.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <charconv>
 #include <random>
@@ -37,6 +38,14 @@ std::optional<Reply> check_key(const Head& head, const Keys& keys, Dialect diale
     return std::nullopt;
   }
   return refusal_reply(dialect, 401, "this server asks for \"Authorization: Bearer KEY\"");
+}
+
+// Its connection is a proxy's or a browser's, and who asks may be anywhere.
+bool was_passed_on(const Head& head) {
+  constexpr std::array<std::string_view, 5> kSigns{"origin", "forwarded", "x-forwarded-for",
+                                                   "x-real-ip", "via"};
+  return std::any_of(kSigns.begin(), kSigns.end(),
+                     [&head](std::string_view name) { return head.count(name) > 0; });
 }
 
 std::optional<Reply> check_body_type(const Head& head, const Framing& framing, Dialect dialect) {
@@ -88,7 +97,7 @@ std::optional<Reply> answer_preflight(const Head& head, const std::string& origi
 }  // namespace
 
 std::optional<Reply> check_head(const Head& head, const Framing& framing, const Keys& keys,
-                                const ServeOptions& options, const Service& service,
+                                const ServeOptions& options, const Service& service, bool is_local,
                                 Passage& passage) {
   const std::string_view path = head.path();
   const Dialect dialect = dialect_of(path);
@@ -109,8 +118,13 @@ std::optional<Reply> check_head(const Head& head, const Framing& framing, const 
     if (!allowed.empty()) reply.fields.emplace_back("allow", allowed);
     return reply;
   }
+  if (passage.route->is_local && (!is_local || was_passed_on(head))) {
+    return refusal_reply(dialect, 403,
+                         "the path is for programs of this machine, not for web pages or proxies");
+  }
   if (auto reply = check_body_type(head, framing, dialect)) return reply;
-  passage.timeout = options.limits.request_max;
+  passage.timeout = passage.route->action == Action::Reload ? options.limits.reload_max
+                                                            : options.limits.request_max;
   return read_timeout(head, dialect, passage.timeout);
 }
 

@@ -21,8 +21,9 @@ struct Passage {
 };
 
 // A key is asked for before anything is said of the path, so that without one all paths look alike.
+// `is_local`: the other end of the connection is on this machine.
 std::optional<Reply> check_head(const Head& head, const Framing& framing, const Keys& keys,
-                                const ServeOptions& options, const Service& service,
+                                const ServeOptions& options, const Service& service, bool is_local,
                                 Passage& passage);
 
 // The client's own x-request-id, where it is one to 64 of [A-Za-z0-9._-]; else a new one.

@@ -1,6 +1,7 @@
 // In: a listening socket. Out: connections, read and answered. See http.h. Two coroutines a
 // connection, on one strand: one reads whatever comes, into a buffer with a limit, and so sees at
 // once when the client leaves; the other takes requests out of that buffer, one after the other.
+// With TLS the handshake comes before both.
 #include "server/http.h"
 
 #include <array>
@@ -13,6 +14,7 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -58,12 +60,49 @@ constexpr std::string_view kTurnedAway =
     "Retry-After: 1\r\n\r\n"
     "{\"error\":\"as many connections as may be\",\"error_type\":\"overloaded\"}";
 
+// To whoever speaks HTTP to a port of TLS, as nginx does.
+constexpr std::string_view kNoTls =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    "Content-Length: 60\r\n\r\n"
+    "{\"error\":\"this port speaks HTTPS\",\"error_type\":\"validation\"}";
+
+// A socket, or TLS on it.
+class Stream {
+ public:
+  using executor_type = Socket::executor_type;
+  using Tls = asio::ssl::stream<Socket&>;
+
+  // `tls` is the stream's from now on; nullptr: none.
+  Stream(Socket socket, ssl_st* tls) : socket_(std::move(socket)) {
+    if (tls != nullptr) tls_.emplace(socket_, tls);
+  }
+
+  executor_type get_executor() { return socket_.get_executor(); }
+  Socket& socket() noexcept { return socket_; }
+  std::optional<Tls>& tls() noexcept { return tls_; }
+
+  template <class Buffers, class Token>
+  auto async_read_some(const Buffers& buffers, Token&& token) {
+    if (tls_) return tls_->async_read_some(buffers, std::forward<Token>(token));
+    return socket_.async_read_some(buffers, std::forward<Token>(token));
+  }
+  template <class Buffers, class Token>
+  auto async_write_some(const Buffers& buffers, Token&& token) {
+    if (tls_) return tls_->async_write_some(buffers, std::forward<Token>(token));
+    return socket_.async_write_some(buffers, std::forward<Token>(token));
+  }
+
+ private:
+  Socket socket_;
+  std::optional<Tls> tls_{};
+};
+
 class Connection;
 
 class Server {
  public:
-  Server(Listener listener, Service& service, const ServeOptions& options, const Keys& keys)
-      : listener_(std::move(listener)), service_(service), options_(options), keys_(keys) {
+  Server(Listener listener, Service& service, const ServeOptions& options, const Secrets& secrets)
+      : listener_(std::move(listener)), service_(service), options_(options), secrets_(secrets) {
     acceptor_.assign(Protocol(listener_.family(), 0), listener_.release());
   }
 
@@ -78,7 +117,7 @@ class Server {
 
   Service& service() noexcept { return service_; }
   const ServeOptions& options() const noexcept { return options_; }
-  const Keys& keys() const noexcept { return keys_; }
+  const Secrets& secrets() const noexcept { return secrets_; }
 
  private:
   static asio::awaitable<void> accept_all(Server& server);
@@ -90,7 +129,7 @@ class Server {
   Listener listener_;
   Service& service_;
   const ServeOptions& options_;
-  const Keys& keys_;
+  const Secrets& secrets_;
   mutable std::mutex mutex_{};
   std::map<const Connection*, std::weak_ptr<Connection>> connections_{};
   std::atomic<bool> draining_{false};
@@ -117,27 +156,31 @@ struct Exchange {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Server& server, Socket socket)
+  Connection(Server& server, Socket socket, ssl_st* tls)
       : server_(server),
-        socket_(std::move(socket)),
-        peer_(peer_of(socket_.native_handle())),
+        stream_(std::move(socket), tls),
+        peer_(peer_of(stream_.socket().native_handle())),
+        is_local_(is_local(stream_.socket().native_handle())),
         draining_(server.draining()) {}
   ~Connection() { server_.remove(this); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   void start() {
-    asio::co_spawn(socket_.get_executor(), read_all(shared_from_this()), asio::detached);
-    asio::co_spawn(socket_.get_executor(), answer_all(shared_from_this()), asio::detached);
+    if (stream_.tls()) {
+      asio::co_spawn(stream_.get_executor(), shake_hands(shared_from_this()), asio::detached);
+    } else {
+      serve();
+    }
   }
   void drain() {
-    asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    asio::post(stream_.get_executor(), [self = shared_from_this()] {
       self->draining_ = true;
       if (self->idle_) self->arm(kDrainIdle);
     });
   }
   void give_up() {
-    asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    asio::post(stream_.get_executor(), [self = shared_from_this()] {
       if (!self->idle_) self->server_.lose();
       self->stop_.request_stop();
       self->arm(kGiveUp);
@@ -147,6 +190,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   using Parser = http::request_parser<http::string_body>;
 
+  void serve() {
+    asio::co_spawn(stream_.get_executor(), read_all(shared_from_this()), asio::detached);
+    asio::co_spawn(stream_.get_executor(), answer_all(shared_from_this()), asio::detached);
+  }
+  static asio::awaitable<void> shake_hands(std::shared_ptr<Connection> self);
   static asio::awaitable<void> read_all(std::shared_ptr<Connection> self);
   static asio::awaitable<void> answer_all(std::shared_ptr<Connection> self);
   // Each says whether the connection lives on.
@@ -156,6 +204,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<bool> ask(const Passage& passage, std::string body, Exchange& exchange);
   asio::awaitable<bool> send(Exchange& exchange, Reply reply);
   asio::awaitable<bool> refuse(Exchange& exchange, unsigned status, std::string message);
+  asio::awaitable<void> refuse_plain_http();
   asio::awaitable<void> linger();
 
   const Limits& limits() const noexcept { return server_.options().limits; }
@@ -170,12 +219,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
 
   Server& server_;
-  Socket socket_;
+  Stream stream_;
   const std::string peer_;
+  const bool is_local_;
   // Timers that never end: cancelling one wakes its waiter.
-  asio::steady_timer changed_{socket_.get_executor(), Clock::time_point::max()};
-  asio::steady_timer space_{socket_.get_executor(), Clock::time_point::max()};
-  asio::steady_timer deadline_{socket_.get_executor()};
+  asio::steady_timer changed_{stream_.get_executor(), Clock::time_point::max()};
+  asio::steady_timer space_{stream_.get_executor(), Clock::time_point::max()};
+  asio::steady_timer deadline_{stream_.get_executor()};
   std::uint64_t deadline_number_ = 0;
   std::array<char, 16384> chunk_{};
   std::string input_{};
@@ -212,7 +262,7 @@ void Connection::expire() {
 
 void Connection::close() {
   error_code ignored;
-  socket_.close(ignored);
+  stream_.socket().close(ignored);
   ended_ = true;
   space_.cancel();
   changed_.cancel();
@@ -227,7 +277,7 @@ asio::awaitable<void> Connection::read_all(std::shared_ptr<Connection> self) {
     }
     if (connection.ended_) break;
     const auto [error, bytes] =
-        co_await connection.socket_.async_read_some(asio::buffer(connection.chunk_), kAwait);
+        co_await connection.stream_.async_read_some(asio::buffer(connection.chunk_), kAwait);
     if (error || bytes == 0) break;
     connection.input_.append(connection.chunk_.data(), bytes);
     connection.changed_.cancel();
@@ -250,10 +300,55 @@ asio::awaitable<void> Connection::answer_all(std::shared_ptr<Connection> self) {
   self->close();
 }
 
+asio::awaitable<void> Connection::shake_hands(std::shared_ptr<Connection> self) {
+  try {
+    self->arm(self->limits().head_max);
+    self->writing_ = true;  // a deadline closes the socket
+    const auto [error] =
+        co_await self->stream_.tls()->async_handshake(asio::ssl::stream_base::server, kAwait);
+    self->writing_ = false;
+    self->disarm();
+    if (!error) {
+      self->serve();
+      co_return;
+    }
+    if (is_plain_http(static_cast<unsigned long>(error.value()))) {
+      co_await self->refuse_plain_http();
+    }
+  } catch (const std::exception& exception) {  // no memory
+    write_line(std::string("textvec: a handshake failed: ") + exception.what() + "\n");
+  }
+  self->disarm();
+  self->close();
+}
+
+asio::awaitable<void> Connection::refuse_plain_http() {
+  stream_.tls().reset();
+  asio::co_spawn(stream_.get_executor(), read_all(shared_from_this()), asio::detached);
+  arm(limits().write_max);
+  writing_ = true;
+  co_await asio::async_write(stream_, asio::buffer(kNoTls), kAwait);
+  writing_ = false;
+  server_.service().metrics().replied(400);
+  co_await linger();
+}
+
 asio::awaitable<void> Connection::linger() {
-  error_code ignored;
-  socket_.shutdown(Socket::shutdown_send, ignored);
+  const auto end_sending = [self = shared_from_this()](error_code) {
+    error_code ignored;
+    self->stream_.socket().shutdown(Socket::shutdown_send, ignored);
+  };
   arm(kLinger);
+  if (stream_.tls()) {
+    // Says that nothing was cut off. It must not wait for the client's word: read_all() reads, and
+    // what comes now is no mistake of the client's.
+    ssl_st* connection = stream_.tls()->native_handle();
+    set_client_ended(connection, true);
+    stream_.tls()->async_shutdown(end_sending);  // done but for the writing when it returns
+    set_client_ended(connection, false);
+  } else {
+    end_sending({});
+  }
   while (!ended_ && !expired_) {
     take(input_.size());
     co_await changed_.async_wait(kAwait);
@@ -313,18 +408,19 @@ asio::awaitable<bool> Connection::answer_one() {
     co_return co_await refuse(exchange, refusal->status, refusal->message);
   }
   Passage passage;
-  auto reply =
-      check_head(head, framing, server_.keys(), server_.options(), server_.service(), passage);
+  auto reply = check_head(head, framing, *server_.secrets().keys.get(), server_.options(),
+                          server_.service(), is_local_, passage);
   exchange.origin = passage.origin;
-  const bool answers_now = reply || !Service::needs_pool(*passage.route);
+  const bool answers_now = reply || !Service::takes_time(*passage.route);
   if (answers_now) {
     // Where a body follows that nobody reads, the next request could not be found.
     exchange.keep_alive = framing.keep_alive && !framing.has_body();
     if (!framing.has_body()) take(reader.bytes());
     if (!reply) {
       const std::string* tags = head.find("if-none-match");
-      reply = server_.service().answer_now(*passage.route, server_.connections(),
-                                           tags == nullptr ? std::string_view() : *tags);
+      reply = server_.service().answer_now(
+          *passage.route,
+          {exchange.path, server_.connections(), tags == nullptr ? std::string_view() : *tags});
     }
     co_return co_await send(exchange, std::move(*reply));
   }
@@ -399,7 +495,7 @@ asio::awaitable<bool> Connection::read_body(const Framing& framing, Exchange& ex
       is_expected = false;
       constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
       writing_ = true;
-      co_await asio::async_write(socket_, asio::buffer(kContinue), kAwait);
+      co_await asio::async_write(stream_, asio::buffer(kContinue), kAwait);
       writing_ = false;
     }
     const std::size_t before = input_.size();
@@ -430,7 +526,7 @@ asio::awaitable<bool> Connection::ask(const Passage& passage, std::string body,
   request.stop = stop_.get_token();
   server_.service().answer(*passage.route, std::move(request), exchange.place,
                            [self = shared_from_this(), number](Reply reply) {
-                             asio::post(self->socket_.get_executor(),
+                             asio::post(self->stream_.get_executor(),
                                         [self, number, reply = std::move(reply)]() mutable {
                                           if (number != self->asked_) return;
                                           self->reply_ = std::move(reply);
@@ -484,13 +580,13 @@ asio::awaitable<bool> Connection::send(Exchange& exchange, Reply reply) {
   }
   arm(limits().write_max + std::chrono::milliseconds(1000 * (bytes / kWriteBytesPerSecondMin)));
   writing_ = true;
-  const auto [error, written] = co_await http::async_write(socket_, response, kAwait);
+  const auto [error, written] = co_await http::async_write(stream_, response, kAwait);
   writing_ = false;
   disarm();
   idle_ = true;
   exchange.place.reset();
   log(exchange, reply, bytes);
-  co_return keep_alive && !error && socket_.is_open();
+  co_return keep_alive && !error && stream_.socket().is_open();
 }
 
 void Connection::log(const Exchange& exchange, const Reply& reply, std::size_t bytes_out) {
@@ -541,13 +637,16 @@ std::vector<std::shared_ptr<Connection>> Server::all_connections() const {
 
 void Server::accept(Socket socket) {
   error_code ignored;
+  const auto tls = secrets_.tls.get();
   if (connections() >= options_.limits.connections_max) {
     socket.non_blocking(true, ignored);
-    socket.send(asio::buffer(kTurnedAway), 0, ignored);
+    if (tls == nullptr) socket.send(asio::buffer(kTurnedAway), 0, ignored);
     service_.metrics().replied(503);
     return;
   }
-  auto connection = std::make_shared<Connection>(*this, std::move(socket));
+  ssl_st* session = tls == nullptr ? nullptr : tls->new_connection();
+  if (tls != nullptr && session == nullptr) return;  // no memory: this connection is closed
+  auto connection = std::make_shared<Connection>(*this, std::move(socket), session);
   add(connection);
   connection->start();
 }
@@ -618,9 +717,9 @@ Drained Server::run(unsigned threads, const std::stop_token& stop) {
 }  // namespace
 
 Result<Drained> serve_http(Listener listener, Service& service, const ServeOptions& options,
-                           const Keys& keys, unsigned threads, const std::stop_token& stop) {
+                           const Secrets& secrets, unsigned threads, const std::stop_token& stop) {
   try {
-    auto server = std::make_unique<Server>(std::move(listener), service, options, keys);
+    auto server = std::make_unique<Server>(std::move(listener), service, options, secrets);
     Drained drained = server->run(threads, stop);
     // Replies that come too late still find their connection.
     if (!service.wait_until_idle(2 * kGiveUp)) {

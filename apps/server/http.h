@@ -8,9 +8,17 @@
 #include "server/keys.h"
 #include "server/listen.h"
 #include "server/options.h"
+#include "server/replaceable.h"
 #include "server/service.h"
+#include "server/tls.h"
 
 namespace textvec::server {
+
+// What a reload replaces; connections and requests keep what they began with.
+struct Secrets {
+  Replaceable<Keys> keys{std::make_shared<const Keys>()};
+  Replaceable<Tls> tls{nullptr};  // nullptr: none
+};
 
 // How serving ended.
 struct Drained {
@@ -22,6 +30,6 @@ struct Drained {
 // reply closes its connection; after Limits::drain_max what still runs is given up, and answered
 // with 503. `threads` read and write. Errors: Internal (the system gives no thread).
 Result<Drained> serve_http(Listener listener, Service& service, const ServeOptions& options,
-                           const Keys& keys, unsigned threads, const std::stop_token& stop);
+                           const Secrets& secrets, unsigned threads, const std::stop_token& stop);
 
 }  // namespace textvec::server

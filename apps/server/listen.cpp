@@ -75,8 +75,7 @@ Listener::~Listener() {
 int Listener::release() noexcept { return std::exchange(descriptor_, -1); }
 
 Result<Listener> Listener::open(const ServeOptions& options) {
-  return options.unix_socket.empty() ? open_port(options.host, options.port)
-                                     : open_path(options.unix_socket);
+  return options.unix_socket.empty() ? open_port(options) : open_path(options.unix_socket);
 }
 
 Result<Listener> Listener::open_path(const std::string& path) {
@@ -113,17 +112,18 @@ Result<Listener> Listener::open_path(const std::string& path) {
   return listener;
 }
 
-Result<Listener> Listener::open_port(const std::string& host, std::uint16_t port) {
+Result<Listener> Listener::open_port(const ServeOptions& options) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* raw = nullptr;
-  const int code = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &raw);
+  const int code =
+      getaddrinfo(options.host.c_str(), std::to_string(options.port).c_str(), &hints, &raw);
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> found(raw, [](addrinfo* list) {
     if (list != nullptr) freeaddrinfo(list);
   });
   if (code != 0 || found == nullptr) {
-    return Error{ErrorCode::InvalidArgument, "--host " + host + ": " + gai_strerror(code)};
+    return Error{ErrorCode::InvalidArgument, "--host " + options.host + ": " + gai_strerror(code)};
   }
   Descriptor listening(socket(found->ai_family, SOCK_STREAM, 0));
   if (listening.get() < 0 || !never_inherited(listening.get())) return system_error("no socket");
@@ -142,8 +142,8 @@ Result<Listener> Listener::open_port(const std::string& host, std::uint16_t port
   socklen_t bytes = sizeof(bound);
   auto* generic = reinterpret_cast<sockaddr*>(&bound);
   if (getsockname(listening.get(), generic, &bytes) != 0) return system_error("no address");
-  return Listener(listening.release(), found->ai_family, "http://" + address_of(generic, bytes),
-                  {});
+  const std::string scheme = options.tls_certificate.empty() ? "http://" : "https://";
+  return Listener(listening.release(), found->ai_family, scheme + address_of(generic, bytes), {});
 }
 
 std::string peer_of(int descriptor) {
@@ -152,6 +152,21 @@ std::string peer_of(int descriptor) {
   auto* generic = reinterpret_cast<sockaddr*>(&peer);
   if (getpeername(descriptor, generic, &bytes) != 0) return "gone";
   return peer.ss_family == AF_UNIX ? "unix" : address_of(generic, bytes);
+}
+
+bool is_local(int descriptor) {
+  sockaddr_storage peer{};
+  socklen_t bytes = sizeof(peer);
+  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &bytes) != 0) return false;
+  if (peer.ss_family == AF_UNIX) return true;
+  if (peer.ss_family == AF_INET) {
+    const auto& address = reinterpret_cast<const sockaddr_in&>(peer).sin_addr;
+    return ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
+  }
+  if (peer.ss_family != AF_INET6) return false;
+  const in6_addr& address = reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr;
+  return IN6_IS_ADDR_LOOPBACK(&address) ||
+         (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == IN_LOOPBACKNET);
 }
 
 std::size_t raise_descriptor_limit() {

@@ -21,13 +21,13 @@ class Listener {
 
   int release() noexcept;  // the descriptor is the caller's from now on
   int family() const noexcept { return family_; }
-  // "http://127.0.0.1:8080", "unix:/run/textvec.socket"
+  // "http://127.0.0.1:8080", "https://127.0.0.1:8080", "unix:/run/textvec.socket"
   const std::string& address() const noexcept { return address_; }
 
  private:
   Listener(int descriptor, int family, std::string address, std::string path);
   static Result<Listener> open_path(const std::string& path);
-  static Result<Listener> open_port(const std::string& host, std::uint16_t port);
+  static Result<Listener> open_port(const ServeOptions& options);
 
   int descriptor_;
   int family_;
@@ -37,6 +37,8 @@ class Listener {
 
 // "127.0.0.1:40000", or "unix".
 std::string peer_of(int descriptor);
+// Whether a program of this machine is at the other end: by a unix socket or a loopback address.
+bool is_local(int descriptor);
 // A process may have few descriptors by default, and more when it asks. Returns how many.
 std::size_t raise_descriptor_limit();
 

@@ -27,8 +27,18 @@ void only(std::string& out, std::string_view name, std::string_view type, std::s
   line(out, name, "", value);
 }
 
+// A model's name may hold anything.
+std::string escaped(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    if (c == '\\' || c == '"') out += '\\';
+    out += c == '\n' ? std::string("\\n") : std::string(1, c);
+  }
+  return out;
+}
+
 std::string label(std::string_view name, std::string_view value) {
-  return "{" + std::string(name) + "=\"" + std::string(value) + "\"}";
+  return "{" + std::string(name) + "=\"" + escaped(value) + "\"}";
 }
 
 }  // namespace
@@ -60,8 +70,10 @@ void Metrics::asked(bool single, std::size_t texts) {
   texts_asked_ += texts;
 }
 
-void Metrics::answered(bool single, const Embeddings& embeddings, Seconds total) {
+void Metrics::answered(std::string_view model, bool single, const Embeddings& embeddings,
+                       Seconds total) {
   const std::lock_guard lock(mutex_);
+  texts_of_models_[std::string(model)] += embeddings.rows();
   ++answered_[single ? 1 : 0];
   texts_answered_ += embeddings.rows();
   total_.add(total.count());
@@ -115,12 +127,21 @@ std::string Metrics::text(const Gauges& gauges) const {
   only(out, "textvec_bytes_in_flight", "gauge", "bytes of their bodies and replies", gauges.bytes);
   only(out, "textvec_connections", "gauge", "open connections", gauges.connections);
   begin(out, "textvec_provider", "gauge", "1 for the provider that runs the model");
-  line(out, "textvec_provider",
-       "{provider=\"" + std::string(to_string(gauges.provider)) + "\",wanted=\"" +
-           std::string(to_string(gauges.provider_wanted)) + "\"}",
-       1);
-  only(out, "textvec_provider_fallback", "gauge", "1 when a device was refused or lost",
-       gauges.fell_back ? 1 : 0);
+  for (const ModelGauges& model : gauges.models) {
+    line(out, "textvec_provider",
+         "{model=\"" + escaped(model.name) + "\",provider=\"" +
+             std::string(to_string(model.provider)) + "\",wanted=\"" +
+             std::string(to_string(model.provider_wanted)) + "\"}",
+         1);
+  }
+  begin(out, "textvec_provider_fallback", "gauge", "1 when a device was refused or lost");
+  for (const ModelGauges& model : gauges.models) {
+    line(out, "textvec_provider_fallback", label("model", model.name), model.fell_back ? 1 : 0);
+  }
+  begin(out, "textvec_texts_total", "counter", "texts that were answered, by model");
+  for (const auto& [model, texts] : texts_of_models_) {
+    line(out, "textvec_texts_total", label("model", model), texts);
+  }
   begin(out, "textvec_replies_total", "counter", "replies by status");
   for (const auto& [status, count] : replies_) {
     line(out, "textvec_replies_total", label("status", std::to_string(status)), count);

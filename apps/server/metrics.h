@@ -1,5 +1,5 @@
 // In: what was answered. Out: Prometheus's text format, with TEI's names (te_*) and a few of our
-// own. Labels come from fixed lists, never from a client.
+// own, which alone tell models apart. Labels come from fixed lists, never from a client.
 #pragma once
 
 #include <array>
@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "textvec/embeddings.h"
 #include "textvec/options.h"
@@ -39,18 +40,22 @@ class Metrics {
 
   // An inference request: of one text, or of a list of them.
   void asked(bool single, std::size_t texts);
-  void answered(bool single, const Embeddings& embeddings, Seconds total);
+  void answered(std::string_view model, bool single, const Embeddings& embeddings, Seconds total);
   void failed(std::string_view failure);  // Row::failure
   void replied(unsigned status);          // to any request
 
+  struct ModelGauges {
+    std::string_view name{};
+    Provider provider = Provider::Cpu;  // that runs the model now
+    Provider provider_wanted = Provider::Auto;
+    bool fell_back = false;  // a device was refused at the start, or lost since
+  };
   struct Gauges {
     std::size_t texts = 0;
     std::size_t requests = 0;
     std::size_t bytes = 0;
     std::size_t connections = 0;
-    Provider provider = Provider::Cpu;  // that runs the model now
-    Provider provider_wanted = Provider::Auto;
-    bool fell_back = false;  // a device was refused at the start, or lost since
+    std::vector<ModelGauges> models{};
   };
   std::string text(const Gauges& gauges) const;
 
@@ -62,6 +67,7 @@ class Metrics {
   std::uint64_t texts_answered_ = 0;
   std::uint64_t tokens_ = 0;
   std::map<std::string, std::uint64_t, std::less<>> failures_{};
+  std::map<std::string, std::uint64_t, std::less<>> texts_of_models_{};
   std::map<unsigned, std::uint64_t> replies_{};
   Histogram total_{};
   Histogram tokenize_{};

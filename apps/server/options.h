@@ -30,15 +30,18 @@ struct Limits {
   std::chrono::milliseconds body_max{30'000};     // the same
   std::chrono::milliseconds write_max{30'000};    // and a second for each 100 kB
   std::chrono::milliseconds request_max{60'000};  // tokenising, waiting, running
+  std::chrono::milliseconds reload_max{600'000};  // until its reply; the reload itself goes on
   std::chrono::milliseconds drain_max{30'000};
   std::chrono::milliseconds stall_max{600'000};  // texts wait, and none is done: /livez says 503
 };
 
 struct ServeOptions {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8080;                // 0: the system's choice, which is printed
-  std::string unix_socket{};                // a path; then there is no host and no port
-  std::string keys_file{};                  // empty: no key is asked for
+  std::uint16_t port = 8080;      // 0: the system's choice, which is printed
+  std::string unix_socket{};      // a path; then there is no host and no port
+  std::string keys_file{};        // empty: no key is asked for
+  std::string tls_certificate{};  // PEM; empty: no TLS
+  std::string tls_key{};
   std::vector<std::string> cors_origins{};  // exact ones; empty: no page of another origin may ask
   std::vector<std::string> aliases{};       // further names of the model; "*": any
   bool access_log = true;

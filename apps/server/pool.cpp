@@ -2,12 +2,38 @@
 #include "server/pool.h"
 
 #include <exception>
+#include <system_error>
 #include <utility>
 
 namespace textvec::server {
 
-Pool::Pool(unsigned threads) {
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { loop(); });
+Pool::Pool(unsigned threads) : size_(threads), threads_(start(0)) {
+  if (threads_.empty()) {
+    throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+  }
+}
+
+std::vector<std::thread> Pool::start(unsigned generation) {
+  std::vector<std::thread> threads;
+  threads.reserve(size_);
+  try {
+    for (unsigned i = 0; i < size_; ++i) threads.emplace_back([=, this] { loop(generation); });
+  } catch (const std::system_error&) {
+    return threads;  // fewer do, too
+  }
+  return threads;
+}
+
+void Pool::renew() {
+  std::vector<std::thread> fresh = start(generation_ + 1);
+  if (fresh.empty()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    ++generation_;
+  }
+  changed_.notify_all();
+  threads_.swap(fresh);
+  for (std::thread& thread : fresh) thread.join();
 }
 
 Pool::~Pool() {
@@ -31,13 +57,14 @@ void Pool::post(std::function<void()> work) noexcept {
   }
 }
 
-void Pool::loop() {
+void Pool::loop(unsigned generation) {
   for (;;) {
     std::function<void()> work;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return closing_ || !waiting_.empty(); });
-      if (waiting_.empty()) return;
+      changed_.wait(lock,
+                    [&] { return closing_ || generation < generation_ || !waiting_.empty(); });
+      if (generation < generation_ || waiting_.empty()) return;
       work = std::move(waiting_.front());
       waiting_.pop_front();
     }

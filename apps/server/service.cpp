@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <exception>
 #include <utility>
@@ -14,7 +15,7 @@
 namespace textvec::server {
 namespace {
 
-constexpr std::array<Route, 36> kRoutes{{
+constexpr std::array<Route, 38> kRoutes{{
     // Before the other GET /, which is there without the page.
     {"GET", "/", Action::Page, true},
     {"GET", "/page/page.css", Action::Page, true},
@@ -32,9 +33,11 @@ constexpr std::array<Route, 36> kRoutes{{
     {"GET", "/", Action::Ready, true},
     {"GET", "/metrics", Action::MetricsText},
     {"GET", "/info", Action::Info},
-    {"GET", "/v1/models", Action::Models},
+    {"GET", "/v1/models", Action::ModelList},
+    {"GET", "/v1/models/*", Action::OneModel},
     {"GET", "/openapi.json", Action::OpenApi},
     {"GET", "/api-doc/openapi.json", Action::OpenApi},
+    {"POST", "/admin/reload", Action::Reload, false, true},
     {"POST", "/v1/embeddings", Action::EmbedOpenAi},
     {"POST", "/embeddings", Action::EmbedOpenAi},
     {"POST", "/embed", Action::EmbedTei},
@@ -53,6 +56,28 @@ constexpr std::array<Route, 36> kRoutes{{
     {"POST", "/v1/chat/completions", Action::NoHead},
     {"POST", "/api/generate", Action::NoHead},
 }};
+
+bool matches(const Route& route, std::string_view path) {
+  if (!route.path.ends_with('*')) return route.path == path;
+  const auto begin = route.path.substr(0, route.path.size() - 1);
+  return path.size() > begin.size() && path.starts_with(begin);
+}
+
+// Of a part of a path; nullopt: a '%' without two hexadecimal digits behind it.
+std::optional<std::string> percent_decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned char value = static_cast<unsigned char>(text[i]);
+    if (text[i] == '%') {
+      const char* end = text.data() + std::min(i + 3, text.size());
+      const auto read = std::from_chars(text.data() + i + 1, end, value, 16);
+      if (read.ec != std::errc() || read.ptr != text.data() + i + 3) return std::nullopt;
+      i += 2;
+    }
+    out += static_cast<char>(value);
+  }
+  return out;
+}
 
 std::string milliseconds(std::chrono::duration<double, std::milli> time) {
   return std::to_string(std::llround(time.count()));
@@ -76,6 +101,29 @@ std::size_t estimate_tokens(const Inputs& inputs, std::size_t tokens_max) {
   return sum;
 }
 
+// Of `error` clients of this machine see all, paths too.
+Reply reload_reply(const std::vector<Reloader::Outcome>& outcomes) {
+  std::vector<std::string> reloaded;
+  std::vector<std::string> failed;
+  Reply reply;
+  for (const Reloader::Outcome& outcome : outcomes) {
+    if (!outcome.error) {
+      reloaded.push_back(outcome.name);
+      continue;
+    }
+    cli::JsonObject one;
+    failed.push_back(
+        one.string("name", outcome.name).string("error", outcome.error->message).text());
+    reply.note += (reply.note.empty() ? "" : "; ") + outcome.name + ": " + outcome.error->message;
+  }
+  cli::JsonObject json;
+  reply.status = failed.empty() ? 200 : 500;
+  reply.body = json.json("reloaded", cli::json_strings(reloaded))
+                   .json("failed", cli::json_array(failed))
+                   .text();
+  return reply;
+}
+
 }  // namespace
 
 // A request on its way. Whoever drops it, for want of memory too, answers it.
@@ -93,6 +141,7 @@ struct Service::Ask {
   ~Ask() {
     answer_for_want_of_memory();
     place.reset();
+    model.reset();
     const std::lock_guard lock(service->idle_mutex_);
     if (--service->asks_ == 0) service->idle_.notify_all();
   }
@@ -117,26 +166,22 @@ struct Service::Ask {
   Request request;
   std::shared_ptr<Admission::Place> place;
   Respond respond;
+  ModelPointer model{};
   std::atomic<bool> answered{false};
   EmbedRequest embed{};
   std::size_t texts = 0;
   std::size_t characters = 0;
 };
 
-Service::Service(const Engine& engine, Served served, const Limits& limits, unsigned threads,
-                 bool has_page)
-    : engine_(engine),
-      served_(std::move(served)),
-      limits_(limits),
-      has_page_(has_page),
-      admission_(limits),
-      pool_(threads) {}
+Service::Service(const Models& models, const Limits& limits, unsigned threads, bool has_page)
+    : models_(models), limits_(limits), has_page_(has_page), admission_(limits), pool_(threads) {}
 
 const Route* Service::find(std::string_view method, std::string_view path,
                            std::string& allowed) const {
   if (method == "HEAD") method = "GET";
   for (const Route& route : kRoutes) {
-    if (route.path != path || (route.action == Action::Page && !has_page_)) continue;
+    if (!matches(route, path) || (route.action == Action::Page && !has_page_)) continue;
+    if (route.action == Action::Reload && reloader_ == nullptr) continue;
     if (route.method == method) return &route;
     if (allowed.find(route.method) != std::string::npos) continue;
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
@@ -144,9 +189,7 @@ const Route* Service::find(std::string_view method, std::string_view path,
   return nullptr;
 }
 
-bool Service::needs_pool(const Route& route) noexcept {
-  return route.action >= Action::EmbedOpenAi;
-}
+bool Service::takes_time(const Route& route) noexcept { return route.action >= Action::Reload; }
 
 bool Service::wait_until_idle(std::chrono::milliseconds limit) {
   std::unique_lock lock(idle_mutex_);
@@ -163,36 +206,57 @@ Reply Service::ready_reply(bool asks_for_drain) const {
   return reply;
 }
 
-Reply Service::answer_now(const Route& route, std::size_t connections,
-                          std::string_view if_none_match) {
+Reply Service::metrics_reply(std::size_t connections) const {
+  const Admission::Counts counts = admission_.counts();
+  Metrics::Gauges gauges{counts.texts, counts.requests, counts.bytes, connections, {}};
+  for (const ModelPointer& model : models_.all()) {
+    const ModelInfo& info = model->engine.info();
+    gauges.models.push_back({model->served.name, info.provider, info.provider_wanted,
+                             info.provider == Provider::Cpu && !info.provider_note.empty()});
+  }
+  Reply reply;
+  reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  reply.body = metrics_.text(gauges);
+  return reply;
+}
+
+Reply Service::one_model_reply(std::string_view path) const {
+  constexpr std::string_view kBegin = "/v1/models/";
+  const auto name = percent_decoded(path.substr(kBegin.size()));
+  const ModelPointer model = name ? models_.find(*name) : nullptr;
+  if (model == nullptr) return problem_reply(Dialect::OpenAi, models_.no_such_model());
+  Reply reply;
+  reply.body = openai_model(model->served);
+  return reply;
+}
+
+Reply Service::answer_now(const Route& route, const Visit& visit) {
   Reply reply;
   switch (route.action) {
     case Action::Live:
       return ready_reply(false);
     case Action::Ready:
       return ready_reply(true);
-    case Action::MetricsText: {
-      const Admission::Counts counts = admission_.counts();
-      reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
-      const ModelInfo& info = engine_.info();
-      const bool fell_back = info.provider == Provider::Cpu && !info.provider_note.empty();
-      reply.body = metrics_.text({counts.texts, counts.requests, counts.bytes, connections,
-                                  info.provider, info.provider_wanted, fell_back});
+    case Action::MetricsText:
+      return metrics_reply(visit.connections);
+    case Action::Info:
+      reply.body = tei_info(models_.first()->served, models_.first()->engine.info());
+      return reply;
+    case Action::ModelList: {
+      std::vector<std::string> models;
+      for (const ModelPointer& model : models_.all()) models.push_back(openai_model(model->served));
+      reply.body = openai_models(models);
       return reply;
     }
-    case Action::Info:
-      reply.body = tei_info(served_, engine_.info());
-      return reply;
-    case Action::Models:
-      reply.body = openai_models(served_);
-      return reply;
+    case Action::OneModel:
+      return one_model_reply(visit.path);
     case Action::OpenApi:
       reply.body = openapi_document();
       return reply;
     case Action::Page:
       // GET / is a probe of TEI's too.
       reply = ready_reply(true);
-      return reply.status == 200 ? page_reply(route.path, if_none_match) : reply;
+      return reply.status == 200 ? page_reply(route.path, visit.if_none_match) : reply;
     default:
       metrics_.failed("model_type");
       return problem_reply(
@@ -207,6 +271,7 @@ void Service::answer(const Route& route, Request request, std::shared_ptr<Admiss
                      Respond respond) {
   auto ask =
       std::make_shared<Ask>(*this, route, std::move(request), std::move(place), std::move(respond));
+  if (route.action == Action::Reload) return reload(ask);
   pool_.post([this, ask = std::move(ask)] {
     try {
       run(ask);
@@ -216,6 +281,13 @@ void Service::answer(const Route& route, Request request, std::shared_ptr<Admiss
       ask->answer(std::move(reply));
     }
   });
+}
+
+void Service::reload(const Asked& ask) {
+  const bool started = reloader_->start([ask](const std::vector<Reloader::Outcome>& outcomes) {
+    ask->answer(reload_reply(outcomes));
+  });
+  if (!started) ask->answer(refusal_reply(Dialect::Tei, 409, "a reload is under way"));
 }
 
 void Service::run(const Asked& ask) {
@@ -241,19 +313,21 @@ void Service::fail(const Asked& ask, const Problem& problem) {
 
 void Service::embed(const Asked& ask) {
   Body body(ask->request.body);
+  ask->model = models_.choose(body, dialect_of(ask->route->path));
+  const Served& served = ask->model->served;
   EmbedRequest& embed = ask->embed;
   switch (ask->route->action) {
     case Action::EmbedOpenAi:
-      embed = read_openai_embed(body, served_);
+      embed = read_openai_embed(body, served);
       break;
     case Action::Similarity:
-      embed = read_similarity(body, served_);
+      embed = read_similarity(body, served);
       break;
     case Action::EmbedOllama:
-      embed = read_ollama_embed(body, served_);
+      embed = read_ollama_embed(body, served);
       break;
     default:
-      embed = read_tei_embed(body, served_);
+      embed = read_tei_embed(body, served);
   }
   ask->texts = embed.inputs.size();
   metrics_.asked(embed.inputs.single, ask->texts);
@@ -264,7 +338,7 @@ void Service::embed(const Asked& ask) {
   ask->characters = characters_of(embed.inputs.texts);
 
   const auto busy =
-      ask->place->add_texts(ask->texts, estimate_tokens(embed.inputs, served_.info.tokens_max),
+      ask->place->add_texts(ask->texts, estimate_tokens(embed.inputs, served.info.tokens_max),
                             Admission::Clock::now(), ask->request.deadline);
   if (busy) {
     metrics_.failed("overloaded");
@@ -287,16 +361,17 @@ void Service::embed(const Asked& ask) {
       return;
     }
   };
+  const Engine& engine = ask->model->engine;
   if (embed.inputs.ids.empty()) {
-    engine_.submit(std::move(embed.inputs.texts), embed.options, done);
+    engine.submit(std::move(embed.inputs.texts), embed.options, done);
   } else {
-    engine_.submit_tokens(std::move(embed.inputs.ids), embed.options, done);
+    engine.submit_tokens(std::move(embed.inputs.ids), embed.options, done);
   }
 }
 
 void Service::embedded(const Asked& ask, Result<Embeddings>& embeddings) {
   if (embeddings) {
-    metrics_.answered(ask->embed.inputs.single, *embeddings,
+    metrics_.answered(ask->model->served.name, ask->embed.inputs.single, *embeddings,
                       Admission::Clock::now() - ask->request.arrived);
     return ask->answer(embed_reply(*ask, *embeddings));
   }
@@ -322,13 +397,13 @@ Reply Service::embed_reply(const Ask& ask, const Embeddings& embeddings) const {
   const auto total = Admission::Clock::now() - ask.request.arrived;
   switch (ask.route->action) {
     case Action::EmbedOpenAi:
-      reply.body = openai_embeddings(ask.embed, embeddings, served_);
+      reply.body = openai_embeddings(ask.embed, embeddings, ask.model->served);
       break;
     case Action::Similarity:
       reply.body = similarities(embeddings);
       break;
     case Action::EmbedOllama:
-      reply.body = ollama_embeddings(embeddings, served_, total);
+      reply.body = ollama_embeddings(embeddings, ask.model->served, total);
       break;
     default:
       reply.body = tei_embeddings(embeddings);
@@ -337,7 +412,7 @@ Reply Service::embed_reply(const Ask& ask, const Embeddings& embeddings) const {
   for (const std::uint32_t tokens : embeddings.tokens) reply.tokens += tokens;
   const Durations& durations = embeddings.durations;
   reply.fields = {
-      {"x-compute-type", std::string(to_string(engine_.info().provider))},
+      {"x-compute-type", std::string(to_string(ask.model->engine.info().provider))},
       {"x-compute-time", milliseconds(total)},
       {"x-compute-characters", std::to_string(ask.characters)},
       {"x-compute-tokens", std::to_string(reply.tokens)},
@@ -351,24 +426,25 @@ Reply Service::embed_reply(const Ask& ask, const Embeddings& embeddings) const {
 
 void Service::tokenize(const Asked& ask) {
   Body body(ask->request.body);
-  TokenizeRequest request = read_tokenize(body, served_);
+  ask->model = models_.first();
+  const Served& served = ask->model->served;
+  TokenizeRequest request = read_tokenize(body, served);
   if (body.problem()) return fail(ask, *body.problem());
   ask->texts = request.texts.size();
   request.options.deadline = ask->request.deadline;
   request.options.stop = ask->request.stop;
-  const auto prompt = request.options.prompt
-                          ? served_.info.prompts.find(*request.options.prompt)
-                          : served_.info.prompts.find(served_.info.default_prompt);
+  const auto prompt =
+      served.info.prompts.find(request.options.prompt.value_or(served.info.default_prompt));
   Reply reply;
   reply.body = "[";
   for (std::size_t i = 0; i < request.texts.size(); ++i) {
-    const auto tokens = engine_.tokens(request.texts[i], request.options);
+    const auto tokens = ask->model->engine.tokens(request.texts[i], request.options);
     if (!tokens) {
       Error error = tokens.error();
       error.text = i;
       return fail(ask, {std::move(error), "inputs", {}});
     }
-    std::string whole = prompt == served_.info.prompts.end() ? std::string() : prompt->second;
+    std::string whole = prompt == served.info.prompts.end() ? std::string() : prompt->second;
     whole += request.texts[i];
     if (i > 0) reply.body += ',';
     reply.body += tei_tokens(*tokens, whole, request.special_tokens);
@@ -381,11 +457,12 @@ void Service::tokenize(const Asked& ask) {
 
 void Service::decode(const Asked& ask) {
   Body body(ask->request.body);
-  const DecodeRequest request = read_decode(body, served_);
+  ask->model = models_.first();
+  const DecodeRequest request = read_decode(body, ask->model->served);
   if (body.problem()) return fail(ask, *body.problem());
   std::vector<std::string> texts;
   for (std::size_t i = 0; i < request.ids.size(); ++i) {
-    auto text = engine_.decode(request.ids[i], request.skip_special_tokens);
+    auto text = ask->model->engine.decode(request.ids[i], request.skip_special_tokens);
     if (!text) {
       Error error = std::move(text).error();
       error.text = i;

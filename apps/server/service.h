@@ -13,11 +13,12 @@
 #include "server/admission.h"
 #include "server/dialects.h"
 #include "server/metrics.h"
+#include "server/models.h"
 #include "server/options.h"
 #include "server/pool.h"
+#include "server/reload.h"
 #include "server/reply.h"
 #include "server/status.h"
-#include "textvec/engine.h"
 
 namespace textvec::server {
 
@@ -27,10 +28,12 @@ enum class Action : std::uint8_t {
   Ready,
   MetricsText,
   Info,
-  Models,
+  ModelList,
+  OneModel,  // whose name is the rest of the path
   OpenApi,
   Page,    // a file of the page for browsers
   NoHead,  // a route of TEI for models with another head
+  Reload,  // answered when it is over
   // Answered by the pool and the engine.
   EmbedOpenAi,
   EmbedTei,
@@ -42,26 +45,34 @@ enum class Action : std::uint8_t {
 
 struct Route {
   std::string_view method;  // "GET" or "POST"; GET routes answer HEAD too
-  std::string_view path;
+  std::string_view path;    // with a '*' at its end: and whatever follows, which is not empty
   Action action;
-  bool is_open = false;  // without a key too
+  bool is_open = false;   // without a key too
+  bool is_local = false;  // for programs of this machine
 };
 
 class Service {
  public:
-  // `engine` must outlive the service. `threads` parse, tokenise and write replies. Without the
+  // `models` must outlive the service. `threads` parse, tokenise and write replies. Without the
   // page GET / says whether the server is ready, as TEI's does.
-  Service(const Engine& engine, Served served, const Limits& limits, unsigned threads,
-          bool has_page = true);
+  Service(const Models& models, const Limits& limits, unsigned threads, bool has_page = true);
+
+  // `reloader` must outlive the last answer. Without one nothing can be reloaded.
+  void set_reloader(Reloader& reloader) noexcept { reloader_ = &reloader; }
+  // What libraries keep for each thread and each model is dropped: the threads are new ones.
+  void renew_threads() { pool_.renew(); }
 
   // The route, or nullptr; then `allowed` lists the methods that the path takes, if any. Paths are
-  // compared as they are: nothing is decoded, and "//v1" is not "/v1".
+  // compared as they are: nothing but a model's name is decoded, and "//v1" is not "/v1".
   const Route* find(std::string_view method, std::string_view path, std::string& allowed) const;
   // Whether the route needs answer() below.
-  static bool needs_pool(const Route& route) noexcept;
-  // `if_none_match`: the request's field of this name; empty: it has none.
-  Reply answer_now(const Route& route, std::size_t connections,
-                   std::string_view if_none_match = {});
+  static bool takes_time(const Route& route) noexcept;
+  struct Visit {
+    std::string_view path{};
+    std::size_t connections = 0;
+    std::string_view if_none_match{};  // the request's field of this name; empty: it has none
+  };
+  Reply answer_now(const Route& route, const Visit& visit);
   // `respond` is called once, on any thread, whatever happens.
   void answer(const Route& route, Request request, std::shared_ptr<Admission::Place> place,
               Respond respond);
@@ -78,6 +89,9 @@ class Service {
   struct Ask;
   using Asked = std::shared_ptr<Ask>;
 
+  Reply metrics_reply(std::size_t connections) const;
+  Reply one_model_reply(std::string_view path) const;
+  void reload(const Asked& ask);
   void run(const Asked& ask);
   void embed(const Asked& ask);
   void embedded(const Asked& ask, Result<Embeddings>& embeddings);
@@ -87,10 +101,10 @@ class Service {
   void fail(const Asked& ask, const Problem& problem);
   Reply ready_reply(bool asks_for_drain) const;
 
-  const Engine& engine_;
-  const Served served_;
+  const Models& models_;
   const Limits limits_;
   const bool has_page_;
+  Reloader* reloader_ = nullptr;
   Admission admission_;
   Metrics metrics_{};
   std::atomic<bool> draining_{false};

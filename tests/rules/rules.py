@@ -23,7 +23,7 @@ APPS_MAY_INCLUDE = re.compile(
 OWNERS = [
     (re.compile(r"boost/json/"), {"src/model/json.cpp"}),
     (re.compile(r"boost/"), {"apps/server/http.cpp"}),
-    (re.compile(r"openssl/"), {"src/model/hash.cpp", "apps/server/keys.cpp"}),
+    (re.compile(r"openssl/"), {"src/model/hash.cpp", "apps/server/keys.cpp", "apps/server/tls.cpp"}),
     (re.compile(r"textvec_tokenizers\.h"), {"src/tokens/tokenizer.cpp"}),
     (re.compile(r"onnx/|google/"), {"src/graph/onnx_file.cpp", "src/graph/strangers_file.cpp"}),
     (re.compile(r"onnxruntime"), {"src/runtime/operators.cpp", "src/runtime/ort_session.cpp",

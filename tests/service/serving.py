@@ -32,13 +32,15 @@ class Reply:
 class Connection:
     """A socket that reads replies one by one."""
 
-    def __init__(self, address):
+    def __init__(self, address, tls=None):
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
         else:
             self.socket = socket.socket()
         self.socket.settimeout(SECONDS_MAX)
         self.socket.connect(address)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.received = b""
 
     def __enter__(self):
@@ -105,8 +107,9 @@ def request(method, path, body=None, fields=(), version="HTTP/1.1"):
 class Server:
     """A running server. Its log is read all the time, so that it never waits for us."""
 
-    def __init__(self, process):
+    def __init__(self, process, tls=None):
         self.process = process
+        self.tls = tls  # a client's ssl.SSLContext
         self.log = []
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
@@ -117,7 +120,8 @@ class Server:
         if line.startswith("unix:"):
             self.address = line.removeprefix("unix:")
         else:
-            host, _, port = line.removeprefix("http://").rpartition(":")
+            assert line.startswith("https://" if tls else "http://"), line
+            host, _, port = line.partition("://")[2].rpartition(":")
             self.address = (host.strip("[]"), int(port))
 
     @functools.cached_property
@@ -138,7 +142,7 @@ class Server:
             self.log.append(line.decode())
 
     def connect(self):
-        return Connection(self.address)
+        return Connection(self.address, self.tls)
 
     def ask(self, method, path, body=None, fields=()):
         with self.connect() as connection:
@@ -178,11 +182,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*options, model, port=("--port", "0"), **more):
+def serving(*options, model, port=("--port", "0"), tls=None, **more):
     process = command_line.start("serve", *port, *options, model=model, **more)
     with process, contextlib.ExitStack() as ending:  # what waits for it has limits of its own
         ending.callback(process.kill)
-        yield Server(process)
+        yield Server(process, tls)
 
 
 def floats(text):

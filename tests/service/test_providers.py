@@ -210,14 +210,14 @@ def test_a_server_shows_that_it_lost_its_device(fake, right):
     options = ["--provider", "openvino", "--provider-library", FAKE, "--require-provider"]
     with serving.serving(*options, **fake.options("lost:60")) as server:
         assert server.get("/info").json()["provider"] == "openvino"
-        assert server.metric("textvec_provider_fallback") == 0
+        assert server.metric('textvec_provider_fallback{model="tiny"}') == 0
         for _ in range(20):
             numpy.testing.assert_allclose(server.vectors(TEXTS), right, atol=1e-5)
         about = server.get("/info").json()
         assert (about["provider"], about["provider_wanted"]) == ("cpu", "openvino")
         assert "is lost" in about["provider_note"]
-        assert server.metric("textvec_provider_fallback") == 1
-        assert server.metric('textvec_provider{provider="cpu",wanted="openvino"}') == 1
+        assert server.metric('textvec_provider_fallback{model="tiny"}') == 1
+        assert server.metric('textvec_provider{model="tiny",provider="cpu",wanted="openvino"}') == 1
         assert server.end() == 0
     assert sum("is lost" in line for line in server.log) == 1
 

@@ -121,7 +121,8 @@ def test_routes_without_a_body(server):
     for path, operations in document["paths"].items():  # each is there, and none else
         for method in operations:
             body = {} if method == "post" else None
-            assert server.ask(method.upper(), path, body).status not in (404, 405), path
+            whole = path.replace("{model}", "tiny")
+            assert server.ask(method.upper(), whole, body).status not in (404, 405), path
     for path in ["/livez", "/readyz", "/health", "/ping", "/"]:
         assert server.get(path).status == 200
         head = server.ask("HEAD", path)

@@ -35,12 +35,17 @@ TEST(Metrics, CountWhatWasAnswered) {
   Embeddings embeddings;
   embeddings.tokens = {3, 4};
   embeddings.durations.queue = std::chrono::milliseconds(5);
-  metrics.answered(false, embeddings, std::chrono::milliseconds(500));
+  metrics.answered("a", false, embeddings, std::chrono::milliseconds(500));
   metrics.failed("overloaded");
   metrics.failed("overloaded");
   metrics.replied(200);
   metrics.replied(429);
-  const std::string text = metrics.text({7, 8, 9, 10, Provider::Cpu, Provider::OpenVino, true});
+  const std::string text = metrics.text(
+      {7,
+       8,
+       9,
+       10,
+       {{"a", Provider::Cpu, Provider::OpenVino, true}, {"b\\\"\n", Provider::Cpu, {}, false}}});
   EXPECT_TRUE(has_line(text, "te_request_count{method=\"single\"} 1"));
   EXPECT_TRUE(has_line(text, "te_request_count{method=\"batch\"} 2"));
   EXPECT_TRUE(has_line(text, "te_request_success{method=\"batch\"} 1"));
@@ -53,9 +58,12 @@ TEST(Metrics, CountWhatWasAnswered) {
   EXPECT_TRUE(has_line(text, "textvec_bytes_in_flight 9"));
   EXPECT_TRUE(has_line(text, "textvec_connections 10"));
   EXPECT_TRUE(has_line(text, "textvec_replies_total{status=\"429\"} 1"));
-  EXPECT_TRUE(has_line(text, "textvec_provider{provider=\"cpu\",wanted=\"openvino\"} 1"));
-  EXPECT_TRUE(has_line(text, "textvec_provider_fallback 1"));
-  EXPECT_TRUE(has_line(metrics.text({}), "textvec_provider_fallback 0"));
+  EXPECT_TRUE(
+      has_line(text, "textvec_provider{model=\"a\",provider=\"cpu\",wanted=\"openvino\"} 1"));
+  EXPECT_TRUE(has_line(text, "textvec_provider_fallback{model=\"a\"} 1"));
+  // Escaped as the format wants it.
+  EXPECT_TRUE(has_line(text, "textvec_provider_fallback{model=\"b\\\\\\\"\\n\"} 0"));
+  EXPECT_TRUE(has_line(text, "textvec_texts_total{model=\"a\"} 2"));
   EXPECT_TRUE(has_line(text, "te_request_duration_sum 0.5"));
   EXPECT_TRUE(has_line(text, "te_request_queue_duration_count 1"));
   EXPECT_TRUE(has_line(text, "te_request_input_length_sum 7"));

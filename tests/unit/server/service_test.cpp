@@ -23,10 +23,11 @@ class ServiceTest : public ::testing::Test {
     LoadOptions load;
     load.cache_folder = folder_ / "cache";
     load.threads = 1;
-    auto engine = Engine::load((folder_ / "model").string(), load);
-    engine_ = std::make_unique<Engine>(std::move(engine).value());
-    Served served{engine_->info(), "tiny", {}, options.limits.texts_max, 1, 0};
-    service = std::make_unique<Service>(*engine_, std::move(served), options.limits, 2);
+    const std::string model = (folder_ / "model").string();
+    const std::vector<Source> sources{{model, "tiny"}, {model, "owner/b %"}};
+    options.aliases = {"alias", "owner/b %"};
+    models = Models::load(sources, load, options).value();
+    service = std::make_unique<Service>(*models, options.limits, 2);
   }
   ~ServiceTest() override { EXPECT_TRUE(service->wait_until_idle(std::chrono::seconds(60))); }
 
@@ -34,7 +35,7 @@ class ServiceTest : public ::testing::Test {
     std::string allowed;
     const Route* route = service->find("POST", path, allowed);
     EXPECT_NE(route, nullptr);
-    EXPECT_TRUE(Service::needs_pool(*route));
+    EXPECT_TRUE(Service::takes_time(*route));
     Request request;
     request.path = path;
     request.body = std::move(body);
@@ -50,7 +51,7 @@ class ServiceTest : public ::testing::Test {
   }
   Reply get(std::string_view path) {
     std::string allowed;
-    return service->answer_now(*service->find("GET", path, allowed), 3);
+    return service->answer_now(*service->find("GET", path, allowed), {path, 3, {}});
   }
 
   // What the gate says to a request: 0, it may pass, or the reply's status.
@@ -62,7 +63,8 @@ class ServiceTest : public ::testing::Test {
     Framing framing;
     EXPECT_FALSE(read_framing(reader.head(), options.limits, framing));
     Passage own;
-    reply = check_head(reader.head(), framing, keys, options, *service, passage ? *passage : own);
+    reply = check_head(reader.head(), framing, keys, options, *service, is_local,
+                       passage ? *passage : own);
     return reply ? reply->status : 0;
   }
   std::string field(const Reply& of, std::string_view name) const {
@@ -73,15 +75,16 @@ class ServiceTest : public ::testing::Test {
   }
 
   TemporaryFolder folder_{};
-  std::unique_ptr<Engine> engine_{};
   ServeOptions options{};
   Keys keys{};
+  bool is_local = true;
+  std::unique_ptr<Models> models{};
   std::unique_ptr<Service> service{};
   std::optional<Reply> reply{};
 };
 
 TEST_F(ServiceTest, GivesTheEnginesVectors) {
-  const auto vector = engine_->embed("w5 w6");
+  const auto vector = models->first()->engine.embed("w5 w6");
   ASSERT_TRUE(vector);
   const std::string row = tei_embeddings(*vector);
   EXPECT_EQ(post("/embed", R"({"inputs":"w5 w6"})").body, row);
@@ -146,6 +149,152 @@ TEST_F(ServiceTest, SaysWhatItIs) {
   EXPECT_EQ(get("/livez").status, 200U);
 }
 
+TEST_F(ServiceTest, AsksTheModelThatABodyNames) {
+  const auto status = [this](std::string_view path, const std::string& model) {
+    return post(path, R"({"input":"w5","model":)" + model + "}").status;
+  };
+  for (const std::string path : {"/v1/embeddings", "/embeddings", "/api/embed"}) {
+    for (const std::string model : {"\"tiny\"", "\"owner/b %\"", "\"alias\"", "null"}) {
+      EXPECT_EQ(status(path, model), 200U) << path << model;
+    }
+    EXPECT_EQ(status(path, "\"Tiny\""), 404U);
+    EXPECT_EQ(status(path, "\"\""), 404U);
+    EXPECT_EQ(status(path, "7"), 400U);
+  }
+  EXPECT_EQ(status("/api/embed", "\"tiny:latest\""), 200U);
+  EXPECT_EQ(status("/api/embed", "\"x:latest\""), 404U);
+  EXPECT_EQ(status("/v1/embeddings", "\"tiny:latest\""), 404U);
+  // A name is worth more than an alias.
+  EXPECT_NE(post("/v1/embeddings", R"({"input":"w5","model":"owner/b %"})")
+                .body.find(R"("model":"owner/b %")"),
+            std::string::npos);
+  EXPECT_NE(post("/v1/embeddings", R"({"input":"w5","model":"x"})")
+                .body.find("model: is not served here; tiny, owner/b % are"),
+            std::string::npos);
+  const std::string metrics = get("/metrics").body;
+  EXPECT_NE(metrics.find("textvec_texts_total{model=\"owner/b %\"} 4\n"), std::string::npos);
+  EXPECT_NE(metrics.find("textvec_provider_fallback{model=\"owner/b %\"} 0\n"), std::string::npos);
+}
+
+TEST_F(ServiceTest, ShowsOneModel) {
+  for (const std::string name : {"owner/b%20%25", "owner%2Fb%20%25", "owner%2fb%20%25"}) {
+    const Reply one = get("/v1/models/" + name);
+    EXPECT_EQ(one.status, 200U) << name;
+    EXPECT_EQ(one.body.find(R"({"id":"owner/b %","object":"model",)"), 0U) << one.body;
+  }
+  EXPECT_EQ(get("/v1/models/alias").body.find(R"({"id":"tiny",)"), 0U);
+  for (const std::string name : {"x", "tiny/", "owner/b %", "tiny%", "tiny%2", "tiny%zz", "%2",
+                                 "tiny%00", "tin%7", "/tiny", "%+9"}) {
+    const Reply none = get("/v1/models/" + name);
+    EXPECT_EQ(none.status, 404U) << name;
+    EXPECT_NE(none.body.find(R"("code":"model_not_found")"), std::string::npos) << none.body;
+  }
+  EXPECT_EQ(gate("GET", "/v1/models/", ""), 404U);
+  EXPECT_EQ(gate("POST", "/v1/models/tiny", ""), 405U);
+  EXPECT_EQ(gate("GET", "/v1/models/tiny?x=y", ""), 0U);
+}
+
+TEST_F(ServiceTest, ReloadsWhatAProgramOfThisMachineAsksFor) {
+  std::string allowed;
+  EXPECT_EQ(service->find("POST", "/admin/reload", allowed), nullptr);
+  bool breaks = false;
+  Reloader reloader({{"keys", [] { return Result<void>(); }},
+                     {"tiny", [&] {
+                        if (breaks) return Result<void>(Error{ErrorCode::BadModel, "broken"});
+                        return models->reload(0);
+                      }}});
+  service->set_reloader(reloader);
+  const ModelPointer before = models->first();
+  std::weak_ptr<const Model> old = before;
+  EXPECT_EQ(gate("GET", "/admin/reload", ""), 405U);
+  is_local = false;
+  EXPECT_EQ(gate("POST", "/admin/reload", ""), 403U);
+  EXPECT_EQ(gate("POST", "/embed", ""), 0U);
+  is_local = true;
+  for (const std::string name : {"Origin", "Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"}) {
+    EXPECT_EQ(gate("POST", "/admin/reload", name + ": a\r\n"), 403U) << name;
+  }
+  Passage passage;
+  EXPECT_EQ(gate("POST", "/admin/reload", "", &passage), 0U);
+  EXPECT_EQ(passage.timeout, options.limits.reload_max);
+  keys = Keys::parse("0123456789abcdef").value();
+  EXPECT_EQ(gate("POST", "/admin/reload", ""), 401U);
+
+  breaks = true;
+  const Reply failed = post("/admin/reload", "{}");
+  EXPECT_EQ(failed.status, 500U);
+  EXPECT_EQ(failed.body, R"({"reloaded":["keys"],"failed":[{"name":"tiny","error":"broken"}]})");
+  EXPECT_EQ(models->first(), before);
+}
+
+TEST_F(ServiceTest, AReloadWaitsForTheOldModelsLastRequest) {
+  ModelPointer held = models->first();
+  std::weak_ptr<const Model> old = held;
+  auto reloaded = std::async(std::launch::async, [this] { return models->reload(0).has_value(); });
+  while (models->first() == held) std::this_thread::yield();
+  EXPECT_EQ(post("/embed", R"({"inputs":"w5"})").status, 200U);  // on the new one
+  EXPECT_EQ(reloaded.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+  EXPECT_TRUE(held->engine.embed("w5"));
+  held.reset();
+  EXPECT_TRUE(reloaded.get());
+  EXPECT_TRUE(old.expired());
+  // The other model is as it was, and a broken one is not taken.
+  const ModelPointer second = models->all()[1];
+  std::filesystem::remove(folder_ / "model/tokenizer.json");
+  EXPECT_FALSE(models->reload(1));
+  EXPECT_EQ(models->all()[1], second);
+}
+
+TEST(Golden, VectorsOfTheSameFilesAreTheSame) {
+  const Golden before{"files", {0.5F, 0.5F}};
+  EXPECT_TRUE(compare(before, before));
+  EXPECT_TRUE(compare(before, {"files", {0.5F, 0.5F + 9e-7F}}));
+  EXPECT_FALSE(compare(before, {"files", {0.5F, 0.5F + 1.2e-6F}}));
+  EXPECT_FALSE(compare(before, {"files", {0.5F}}));
+  EXPECT_TRUE(compare(before, {"other files", {0.1F}}));
+  EXPECT_TRUE(compare({"", {0.5F}}, {"", {0.1F}}));
+}
+
+TEST_F(ServiceTest, FilesAreToldApart) {
+  const std::string model = (folder_ / "model").string();
+  const std::string before = describe_files(model);
+  EXPECT_NE(before, "");
+  EXPECT_EQ(describe_files(model), before);
+  EXPECT_EQ(describe_files((folder_ / "none").string()), "");
+  // Of the same size, in one rename, as a careful person replaces a file.
+  std::filesystem::copy_file(folder_ / "model/config.json", folder_ / "config");
+  std::filesystem::rename(folder_ / "config", folder_ / "model/config.json");
+  EXPECT_NE(describe_files(model), before);
+}
+
+TEST_F(ServiceTest, TakesAsManyModelsAsTheLimitSays) {
+  const std::string model = (folder_ / "model").string();
+  LoadOptions load;
+  load.cache_folder = folder_ / "cache";
+  load.threads = 1;
+  const auto error = [&](const std::vector<Source>& sources) {
+    const auto loaded = Models::load(sources, load, options);
+    return loaded ? std::string() : loaded.error().message;
+  };
+  std::vector<Source> sources;
+  for (std::size_t i = 0; i < Models::kModelsMax - 1; ++i) {
+    sources.push_back({model, "m" + std::to_string(i)});
+  }
+  EXPECT_EQ(error(sources), "");
+  sources.push_back({model, "last"});
+  EXPECT_EQ(error(sources), "");
+  sources.push_back({model, "more"});
+  EXPECT_EQ(error(sources), "17 models; a server takes 1 to 16");
+  EXPECT_EQ(error({}), "0 models; a server takes 1 to 16");
+  EXPECT_EQ(error({{model, std::string(Models::kNameBytesMax - 1, 'a')}}), "");
+  EXPECT_EQ(error({{model, std::string(Models::kNameBytesMax, 'a')}}), "");
+  EXPECT_EQ(error({{model, std::string(Models::kNameBytesMax + 1, 'a')}}),
+            "the model's name has 257 bytes; it takes 1 to 256");
+  EXPECT_EQ(error({{model, "a"}, {model, "a"}}),
+            "two models are called a; --model NAME=MODEL gives one a name");
+  EXPECT_NE(error({{model, "a"}, {"no such", "b"}}).find("no such: "), std::string::npos);
+}
+
 TEST_F(ServiceTest, TheGateKnowsRoutes) {
   Passage passage;
   EXPECT_EQ(gate("POST", "/v1/embeddings?x=y", "", &passage), 0U);
@@ -168,9 +317,9 @@ TEST_F(ServiceTest, ThePageMayBeLeftOut) {
   std::string allowed;
   const Route* route = service->find("GET", "/", allowed);
   ASSERT_NE(route, nullptr);
-  EXPECT_EQ(service->answer_now(*route, 1, "*").status, 304U);
+  EXPECT_EQ(service->answer_now(*route, {"/", 1, "*"}).status, 304U);
 
-  Service other(*engine_, {engine_->info(), "tiny", {}, 1, 1, 0}, options.limits, 1, false);
+  Service other(*models, options.limits, 1, false);
   route = other.find("GET", "/", allowed);
   ASSERT_NE(route, nullptr);
   EXPECT_EQ(route->action, Action::Ready);
