@@ -14,6 +14,8 @@ namespace textvec::runtime {
 // Outputs float [..., out_features], one for each of the weights.
 // textvec.Norm, as kernels/norm.h: inputs float [..., width] and weight [width], and where they
 // are wanted shift [width], residual [..., width] and bias [width]; attribute epsilon.
+// textvec.Activation, as kernels/activation.h: inputs float [..., width], and where they are wanted
+// bias [width] and factor [..., width]; attribute function.
 class Operators {
  public:
   // `threads` is what the session will run with.

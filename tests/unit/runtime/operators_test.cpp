@@ -1,8 +1,9 @@
-// The operator textvec.Linear as ONNX Runtime calls it, in graphs that are right and in graphs that
+// textvec's operators as ONNX Runtime calls them, in graphs that are right and in graphs that
 // somebody else made wrong.
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <numeric>
 
 #include "graph/onnx_file.h"
@@ -104,6 +105,119 @@ TEST(LinearOperator, ReadsNothingBehindTheWeights) {
       EXPECT_EQ(session.error().code, ErrorCode::BadModel);
       continue;
     }
+    const auto states = (*session)->run(some_batch(), {});
+    ASSERT_FALSE(states) << message;
+    EXPECT_NE(states.error().message.find(message), std::string::npos) << states.error().message;
+  }
+}
+
+struct ActivationNode {
+  std::string function = "silu";
+  std::vector<std::string> inputs{"rows", "bias", "factor"};
+  std::size_t bias_size = 4;
+};
+
+// rows [batch, length, 4]: every id times 1, 1/2, -1/4 and -1/8, by a Linear of which the
+// Activation is not the only reader. factor: the same and 1. Output: the Activation and rows,
+// added.
+Result<std::unique_ptr<Session>> open(const ActivationNode& activation) {
+  graph::OnnxFile file("activation");
+  file.input_int64("input_ids", {"batch", "length"});
+  const auto node = [&](std::string_view operation, std::vector<std::string> inputs,
+                        const std::string& output, std::vector<graph::Attribute> attributes = {},
+                        std::string_view domain = {}) {
+    file.node(operation, inputs, std::array{output}, domain, attributes);
+  };
+  const auto numbers = [&](const std::string& name, std::vector<float> values) {
+    file.weight(name, {values.size()}, [values](std::size_t begin, std::span<float> out) {
+      std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
+    });
+  };
+  file.constant("last axis", std::array<std::int64_t, 1>{-1}, {1});
+  file.constant("integer", std::array<std::int64_t, 1>{7}, {});
+  numbers("each", {1.0F, 0.5F, -0.25F, -0.125F});
+  numbers("one", {1.0F});
+  numbers("bias", std::vector<float>(activation.bias_size, 0.75F));
+  node("Cast", {"integer"}, "number", {{"to", kFloat}});
+  node("Cast", {"input_ids"}, "ids", {{"to", kFloat}});
+  node("Unsqueeze", {"ids", "last axis"}, "column");
+  node("Mul", {"column", "each"}, "rows");
+  node("Add", {"rows", "one"}, "factor");
+  node("Activation", activation.inputs, "activated", {{"function", activation.function}},
+       graph::kTextvec);
+  node("Add", {"activated", "rows"}, "last_hidden_state");
+  file.output_float("last_hidden_state", {"batch", "length", std::int64_t{4}});
+  auto model = file.build_in_memory({});
+  if (!model) return model.error();
+  return open_session(std::move(*model), {});
+}
+
+double silu(double x) { return x / (1 + std::exp(-x)); }
+
+TEST(ActivationOperator, TakesWhatTheGraphGives) {
+  const double scales[] = {1, 0.5, -0.25, -0.125};
+  const std::vector<std::string> several_inputs[] = {{"rows"},
+                                                     {"rows", "bias"},
+                                                     {"rows", "", "factor"},
+                                                     {"rows", "bias", "factor"},
+                                                     {"rows", "", "rows"}};
+  for (const auto& inputs : several_inputs) {
+    const auto session = open(ActivationNode{"silu", inputs});
+    ASSERT_TRUE(session) << session.error().message;
+    const auto states = (*session)->run(some_batch(), {});
+    ASSERT_TRUE(states) << states.error().message;
+    ASSERT_EQ(states->width, 4U);
+    const std::pair<const float*, double> tokens[] = {
+        {states->row(0).data(), 3}, {states->row(0).data() + 4, 4}, {states->row(1).data(), 5}};
+    for (const auto& [token, id] : tokens) {
+      for (std::size_t i = 0; i < 4; ++i) {
+        const double row = id * scales[i];
+        const bool has_bias = inputs.size() > 1 && !inputs[1].empty();
+        const double factor = inputs.size() < 3 ? 1 : inputs[2] == "rows" ? row : row + 1;
+        const double wanted = silu(row + (has_bias ? 0.75 : 0)) * factor + row;
+        EXPECT_NEAR(static_cast<double>(token[i]), wanted, 5e-6) << inputs.size() << ", " << i;
+      }
+    }
+  }
+}
+
+TEST(ActivationOperator, TellsItsFunctionsApart) {
+  // Of 5 * -1/8, and what was added.
+  const std::pair<const char*, double> functions[] = {
+      {"gelu", -0.625 / 2 * (1 + std::erf(-0.625 / std::sqrt(2.0)))},
+      {"gelu_tanh",
+       -0.625 / 2 * (1 + std::tanh(0.7978845608 * (-0.625 + 0.044715 * -0.244140625)))},
+      {"silu", silu(-0.625)},
+      {"relu", 0}};
+  for (const auto& [function, wanted] : functions) {
+    const auto session = open(ActivationNode{function, {"rows"}});
+    ASSERT_TRUE(session) << session.error().message;
+    const auto states = (*session)->run(some_batch(), {});
+    ASSERT_TRUE(states) << states.error().message;
+    EXPECT_NEAR(static_cast<double>(states->row(1)[3]), wanted - 0.625, 2e-6) << function;
+  }
+}
+
+TEST(ActivationOperator, RefusesWhatItDoesNotKnow) {
+  for (const char* function : {"", "gelu_new", "Silu"}) {
+    const auto session = open(ActivationNode{function});
+    ASSERT_FALSE(session) << function;
+    EXPECT_NE(session.error().message.find("gelu, gelu_tanh, silu and relu"), std::string::npos)
+        << session.error().message;
+  }
+}
+
+TEST(ActivationOperator, ReadsNothingBehindItsInputs) {
+  const std::pair<ActivationNode, const char*> wrong[] = {
+      {{"silu", {"rows", "bias"}, 3}, "the bias has 3 numbers; it should have 4"},
+      {{"silu", {"rows", "bias"}, 5}, "the bias has 5 numbers; it should have 4"},
+      {{"silu", {"rows", "", "column"}}, "the factor has 4 numbers; it should have 16"},
+      {{"silu", {"column", "", "rows"}}, "the factor has 16 numbers; it should have 4"},
+      {{"silu", {"number"}}, "the input is a single number; it takes rows"},
+  };
+  for (const auto& [node, message] : wrong) {
+    const auto session = open(node);
+    ASSERT_TRUE(session) << session.error().message;
     const auto states = (*session)->run(some_batch(), {});
     ASSERT_FALSE(states) << message;
     EXPECT_NE(states.error().message.find(message), std::string::npos) << states.error().message;
