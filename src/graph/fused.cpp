@@ -142,6 +142,7 @@ std::vector<Edge> FusedTarget::linears(const Edge& x, std::span<const LinearName
     outputs = own_linears(input, layers);
   }
   std::vector<Edge> edges;
+  edges.reserve(layers.size());
   for (std::size_t i = 0; i < layers.size(); ++i) {
     edges.push_back({outputs[i], layers[i].out_features, layers[i].bias, x.one_token});
   }

@@ -259,10 +259,12 @@ struct NormOperator : Ort::CustomOpBase<NormOperator, NormKernel, true> {
 
   OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
                               void** kernel) const noexcept {
-    return guarded([&] {
-      *kernel = new NormKernel(Ort::ConstKernelInfo(raw).GetAttribute<float>("epsilon"));
-      return Ort::Status(nullptr);
-    });
+    return guarded([&] { return create(Ort::ConstKernelInfo(raw), kernel); });
+  }
+
+  static Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) {
+    *kernel = new NormKernel(info.GetAttribute<float>("epsilon"));
+    return Ort::Status(nullptr);
   }
 };
 
@@ -328,15 +330,16 @@ struct ActivationOperator : Ort::CustomOpBase<ActivationOperator, ActivationKern
 
   OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
                               void** kernel) const noexcept {
-    return guarded([&] {
-      const auto function = kernels::activation_function(
-          Ort::ConstKernelInfo(raw).GetAttribute<std::string>("function"));
-      if (!function) {
-        return invalid("textvec.Activation: it knows the functions gelu, gelu_tanh, silu and relu");
-      }
-      *kernel = new ActivationKernel(*function);
-      return Ort::Status(nullptr);
-    });
+    return guarded([&] { return create(Ort::ConstKernelInfo(raw), kernel); });
+  }
+
+  static Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) {
+    const auto function = kernels::activation_function(info.GetAttribute<std::string>("function"));
+    if (!function) {
+      return invalid("textvec.Activation: it knows the functions gelu, gelu_tanh, silu and relu");
+    }
+    *kernel = new ActivationKernel(*function);
+    return Ort::Status(nullptr);
   }
 };
 

@@ -115,6 +115,7 @@ struct ActivationNode {
   std::string function = "silu";
   std::vector<std::string> inputs{"rows", "bias", "factor"};
   std::size_t bias_size = 4;
+  bool is_norm = false;  // a textvec.Norm instead, without a function
 };
 
 // rows [batch, length, 4]: every id times 1, 1/2, -1/4 and -1/8, by a Linear of which the
@@ -134,6 +135,7 @@ Result<std::unique_ptr<Session>> open(const ActivationNode& activation) {
     });
   };
   file.constant("last axis", std::array<std::int64_t, 1>{-1}, {1});
+  file.constant("no size", std::array<std::int64_t, 1>{0}, {1});
   file.constant("integer", std::array<std::int64_t, 1>{7}, {});
   numbers("each", {1.0F, 0.5F, -0.25F, -0.125F});
   numbers("one", {1.0F});
@@ -143,7 +145,11 @@ Result<std::unique_ptr<Session>> open(const ActivationNode& activation) {
   node("Unsqueeze", {"ids", "last axis"}, "column");
   node("Mul", {"column", "each"}, "rows");
   node("Add", {"rows", "one"}, "factor");
-  node("Activation", activation.inputs, "activated", {{"function", activation.function}},
+  node("ConstantOfShape", {"no size"}, "nothing");
+  const graph::Attribute attribute = activation.is_norm
+                                         ? graph::Attribute{"epsilon", 1e-5F}
+                                         : graph::Attribute{"function", activation.function};
+  node(activation.is_norm ? "Norm" : "Activation", activation.inputs, "activated", {attribute},
        graph::kTextvec);
   node("Add", {"activated", "rows"}, "last_hidden_state");
   file.output_float("last_hidden_state", {"batch", "length", std::int64_t{4}});
@@ -207,13 +213,15 @@ TEST(ActivationOperator, RefusesWhatItDoesNotKnow) {
   }
 }
 
-TEST(ActivationOperator, ReadsNothingBehindItsInputs) {
+TEST(ActivationOperator, ReadsNothingBehindItsInputsNorDoesNorm) {
   const std::pair<ActivationNode, const char*> wrong[] = {
       {{"silu", {"rows", "bias"}, 3}, "the bias has 3 numbers; it should have 4"},
       {{"silu", {"rows", "bias"}, 5}, "the bias has 5 numbers; it should have 4"},
       {{"silu", {"rows", "", "column"}}, "the factor has 4 numbers; it should have 16"},
       {{"silu", {"column", "", "rows"}}, "the factor has 16 numbers; it should have 4"},
-      {{"silu", {"number"}}, "the input is a single number; it takes rows"},
+      {{"silu", {"number"}}, "Activation: the input is a single number; it takes rows"},
+      {{{}, {"number", "nothing"}, 4, true}, "Norm: the input is a single number; it takes rows"},
+      {{{}, {"rows", "bias"}, 5, true}, "Norm: the weight has 5 numbers; it should have 4"},
   };
   for (const auto& [node, message] : wrong) {
     const auto session = open(node);
