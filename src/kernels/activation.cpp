@@ -47,10 +47,10 @@ HWY_INLINE Vector gelu(Tag tag, Vector x) {
   return hn::Mul(x, hn::IfThenElse(hn::Lt(x, hn::Zero(tag)), beyond, below));
 }
 
-// 2^t for t <= 0, and 0 below -125, so that nothing is denormal. 2^t = 2^n 2^f with n = round(t);
-// 2^f by a polynomial of degree 5 with 1 at 0, the largest relative error on [-0.5, 0.5] least
-// (9.2e-8), found as in gelu(). t's own rounding shows less, the further down, than 1 + 2^t shows
-// of it.
+// 2^t for t <= 0, and 0 below -125, so that nothing is denormal. It is 2^n 2^f with n = round(t);
+// 2^f by a polynomial of degree 5 with 1 at 0, whose largest relative error on [-0.5, 0.5] is least
+// (9.2e-8), found as in gelu(). t was rounded by up to |t| / 2^24, which beside 1 shows less, the
+// smaller 2^t is.
 HWY_INLINE Vector power_of_two(Tag tag, Vector t) {
   constexpr float kCoefficients[] = {1.3264727313e-03F, 9.6715129912e-03F, 5.5507335812e-02F,
                                      2.4022242427e-01F, 6.9314700365e-01F, 1.0F};
