@@ -1,6 +1,6 @@
 // In: a model, $TEXTVEC_MODEL or the default one. Out: how long each stage of a text's way takes,
 // one thread each unless the name says more: tokenising, planning, the matrix products at the
-// model's shapes, pooling. engine_bench has the whole.
+// model's shapes, activations, pooling. engine_bench has the whole.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "batch/batch.h"
+#include "kernels/activation.h"
 #include "kernels/linear.h"
 #include "load.h"
 #include "vectors/pooling.h"
@@ -108,6 +109,10 @@ Layer make_layer(kernels::WeightType type, std::size_t in, std::size_t out) {
   return layer;
 }
 
+void in_turn(std::size_t count, const std::function<void(std::size_t)>& work) {
+  for (std::size_t i = 0; i < count; ++i) work(i);
+}
+
 // rows x in -> out. With several threads each has rows of its own and the weights are shared.
 void linear(benchmark::State& state, kernels::WeightType type) {
   static Layer layer;
@@ -126,10 +131,6 @@ void linear(benchmark::State& state, kernels::WeightType type) {
   arguments.rounding = kernels::preferred_rounding();
   std::vector<std::byte> memory;
   std::span<std::byte> scratch;
-  const kernels::Parallel in_turn = [](std::size_t count,
-                                       const std::function<void(std::size_t)>& work) {
-    for (std::size_t i = 0; i < count; ++i) work(i);
-  };
   for (auto _ : state) {
     if (scratch.empty()) {  // after the wait for all threads: now there is a layer
       arguments.type = layer.shape.type;
@@ -146,6 +147,31 @@ void linear(benchmark::State& state, kernels::WeightType type) {
     benchmark::ClobberMemory();
   }
   rate(state, "operations/s", 2.0 * static_cast<double>(rows * in * out));
+}
+
+// With a bias, or as a gate.
+void activation(benchmark::State& state, kernels::Activation function, bool gated) {
+  const auto rows = static_cast<std::size_t>(state.range(0));
+  const auto width = static_cast<std::size_t>(state.range(1));
+  const auto input = random_floats(rows * width);
+  const auto bias = random_floats(width);
+  std::vector<float> output(rows * width);
+  kernels::ActivationArguments arguments;
+  arguments.function = function;
+  arguments.input = input.data();
+  if (gated) {
+    arguments.factor = input.data();
+  } else {
+    arguments.bias = bias.data();
+  }
+  arguments.output = output.data();
+  arguments.rows = rows;
+  arguments.width = width;
+  for (auto _ : state) {
+    kernels::activation(arguments, in_turn);
+    benchmark::ClobberMemory();
+  }
+  rate(state, "numbers/s", static_cast<double>(rows * width));
 }
 
 void pool(benchmark::State& state, Pooling pooling) {
@@ -184,6 +210,21 @@ BENCHMARK(make_batch)
 BENCHMARK_CAPTURE(linear, f32, textvec::kernels::WeightType::F32)->Apply(layers);
 BENCHMARK_CAPTURE(linear, bf16, textvec::kernels::WeightType::BF16)->Apply(layers);
 BENCHMARK_CAPTURE(linear, int8, textvec::kernels::WeightType::Int8)->Apply(layers);
+BENCHMARK_CAPTURE(activation, gelu, textvec::kernels::Activation::Gelu, false)
+    ->ArgNames({"rows", "width"})
+    ->Args({12, 1536})
+    ->Args({1024, 1536})
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(activation, gelu_tanh, textvec::kernels::Activation::TanhGelu, false)
+    ->ArgNames({"rows", "width"})
+    ->Args({12, 3072})
+    ->Args({256, 3072})
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(activation, gated_silu, textvec::kernels::Activation::Silu, true)
+    ->ArgNames({"rows", "width"})
+    ->Args({12, 3072})
+    ->Args({256, 3072})
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(pool, mean, textvec::Pooling::Mean)
     ->ArgNames({"tokens", "width"})
     ->Args({12, 384})

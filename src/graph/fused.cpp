@@ -142,6 +142,7 @@ std::vector<Edge> FusedTarget::linears(const Edge& x, std::span<const LinearName
     outputs = own_linears(input, layers);
   }
   std::vector<Edge> edges;
+  edges.reserve(layers.size());
   for (std::size_t i = 0; i < layers.size(); ++i) {
     edges.push_back({outputs[i], layers[i].out_features, layers[i].bias, x.one_token});
   }
@@ -238,7 +239,27 @@ Edge FusedTarget::add_norm(const Edge& residual, const Edge& x, const NormNames&
           {}};
 }
 
+Edge FusedTarget::own_activation(const Edge& x, kernels::Activation function,
+                                 const std::string& factor) {
+  std::vector<std::string> inputs{x.name};
+  if (!x.pending_bias.empty()) {
+    inputs.push_back(weight(x.pending_bias, {x.width}));
+  } else if (!factor.empty()) {
+    inputs.emplace_back();  // ONNX's word for none
+  }
+  if (!factor.empty()) inputs.push_back(factor);
+  return like(x, node("Activation", inputs, kTextvec,
+                      {{"function", std::string(kernels::to_string(function))}}));
+}
+
 Edge FusedTarget::activation(const Edge& x, const std::string& function) {
+  if (linears_ != Linears::Standard) {
+    return own_activation(x,
+                          function == "gelu"   ? kernels::Activation::Gelu
+                          : function == "relu" ? kernels::Activation::Relu
+                                               : kernels::Activation::TanhGelu,
+                          {});
+  }
   const bool has_bias = !x.pending_bias.empty();
   if (function == "gelu" && has_bias) {
     return {node("BiasGelu", {x.name, weight(x.pending_bias, {x.width})}, kMicrosoft), x.width, {}};
@@ -284,6 +305,9 @@ Edge FusedTarget::add(const Edge& a, const Edge& b) {
 }
 
 Edge FusedTarget::gated(const Edge& gate, const Edge& up) {
+  if (linears_ != Linears::Standard) {
+    return own_activation(gate, kernels::Activation::Silu, settled(up));
+  }
   // QuickGelu is x * sigmoid(alpha * x), which is silu for 1.
   const std::string silu = node("QuickGelu", {settled(gate)}, kMicrosoft, {{"alpha", 1.0F}});
   return like(up, node("Mul", {silu, settled(up)}));

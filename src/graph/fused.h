@@ -10,6 +10,7 @@
 
 #include "graph/blocks.h"
 #include "graph/onnx_file.h"
+#include "kernels/activation.h"
 #include "kernels/linear.h"
 #include "model/safetensors.h"
 
@@ -25,9 +26,9 @@ class FusedTarget final : public Blocks {
   static constexpr std::int64_t kPieceWork = std::int64_t{1} << 32;
   static constexpr std::int64_t kPieceTokensMin = 64;  // fewer would read the weights for little
 
-  // Who computes the linear layers and the norms. Standard: ONNX Runtime, so that any program runs
-  // the file. Exact: textvec's own operators, on the weights as they are; faster, and bfloat16
-  // weights stay half as large. Int8: the same on rounded weights.
+  // Who computes the linear layers, the norms and the activations. Standard: ONNX Runtime, so that
+  // any program runs the file. Exact: textvec's own operators, on the weights as they are; faster,
+  // and bfloat16 weights stay half as large. Int8: the same on rounded weights.
   enum class Linears : unsigned char { Standard, Exact, Int8 };
 
   // `weights` must outlive the OnnxFile: it is read when the file is written.
@@ -90,6 +91,8 @@ class FusedTarget final : public Blocks {
                      kernels::WeightType type);
   // By textvec's own operator, where the graph may have it: of the inputs of textvec.Norm.
   std::string own_norm(const std::vector<std::string>& inputs, double epsilon);
+  // By textvec's own operator: function(x) * factor; an empty factor: none.
+  Edge own_activation(const Edge& x, kernels::Activation function, const std::string& factor);
 
   const model::Weights& weights_;
   const Linears linears_;

@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "graph/onnx_file.h"
+#include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
@@ -50,12 +52,34 @@ kernels::Parallel parallel_of(const Ort::KernelContext& context) {
 }
 
 std::string wrong_count(const char* name, std::size_t elements, std::size_t wanted) {
-  return std::string(name) + ": " + std::to_string(elements) + " numbers; it takes " +
-         std::to_string(wanted);
+  return "the " + std::string(name) + " has " + std::to_string(elements) +
+         " numbers; it should have " + std::to_string(wanted);
 }
 
 std::size_t elements_of(const Ort::ConstValue& value) {
   return value.GetTensorTypeAndShapeInfo().GetElementCount();
+}
+
+struct OtherInput {
+  const char* name;
+  std::size_t elements;  // as many as it should have
+  const float*& values;  // is set, if the graph gives it
+};
+
+// The inputs behind the first, whose shape is given. What is wrong, if anything is.
+std::optional<std::string> read_others(const Ort::KernelContext& context,
+                                       std::span<const std::int64_t> shape,
+                                       std::span<const OtherInput> others) {
+  if (shape.empty()) return "the input is a single number; it takes rows";
+  for (std::size_t i = 0; i < others.size() && i + 1 < context.GetInputCount(); ++i) {
+    const Ort::ConstValue value = context.GetInput(i + 1);
+    if (static_cast<const OrtValue*>(value) == nullptr) continue;
+    if (elements_of(value) != others[i].elements) {
+      return wrong_count(others[i].name, elements_of(value), others[i].elements);
+    }
+    others[i].values = value.GetTensorData<float>();
+  }
+  return std::nullopt;
 }
 
 // Memory of the session's own arena, for one call.
@@ -214,8 +238,8 @@ class AttentionKernel {
     const auto texts = static_cast<std::size_t>(shape[0]);
     const Ort::ConstValue mask = context.GetInput(3);
     const std::pair<const char*, std::size_t> wanted[] = {
-        {"keys", texts * arguments.length * width},
-        {"values", texts * arguments.length * width},
+        {"tensor of keys", texts * arguments.length * width},
+        {"tensor of values", texts * arguments.length * width},
         {"mask", texts * arguments.length},
         {"bias", 3 * width}};
     for (std::size_t i = 0; i + 1 < context.GetInputCount(); ++i) {
@@ -297,23 +321,12 @@ class NormKernel {
     arguments.input = input.GetTensorData<float>();
     arguments.width = shape.empty() ? 0 : static_cast<std::size_t>(shape.back());
     arguments.epsilon = epsilon_;
-    struct Other {
-      const char* name;
-      std::size_t elements;
-      const float*& values;
-    };
-    const Other others[] = {{"weight", arguments.width, arguments.weight},
-                            {"shift", arguments.width, arguments.shift},
-                            {"residual", elements, arguments.residual},
-                            {"bias", arguments.width, arguments.bias}};
-    for (std::size_t i = 0; i < std::size(others) && i + 1 < context.GetInputCount(); ++i) {
-      const Ort::ConstValue value = context.GetInput(i + 1);
-      if (static_cast<const OrtValue*>(value) == nullptr) continue;
-      if (elements_of(value) != others[i].elements) {
-        return invalid("textvec.Norm: " +
-                       wrong_count(others[i].name, elements_of(value), others[i].elements));
-      }
-      others[i].values = value.GetTensorData<float>();
+    const OtherInput others[] = {{"weight", arguments.width, arguments.weight},
+                                 {"shift", arguments.width, arguments.shift},
+                                 {"residual", elements, arguments.residual},
+                                 {"bias", arguments.width, arguments.bias}};
+    if (const auto wrong = read_others(context, shape, others)) {
+      return invalid("textvec.Norm: " + *wrong);
     }
     arguments.output = context.GetOutput(0, shape).GetTensorMutableData<float>();
     if (elements == 0) return Ort::Status(nullptr);
@@ -342,10 +355,87 @@ struct NormOperator : Ort::CustomOpBase<NormOperator, NormKernel, true> {
 
   OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
                               void** kernel) const noexcept {
-    return guarded([&] {
-      *kernel = new NormKernel(Ort::ConstKernelInfo(raw).GetAttribute<float>("epsilon"));
-      return Ort::Status(nullptr);
-    });
+    return guarded([&] { return create(Ort::ConstKernelInfo(raw), kernel); });
+  }
+
+  static Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) {
+    *kernel = new NormKernel(info.GetAttribute<float>("epsilon"));
+    return Ort::Status(nullptr);
+  }
+};
+
+// --- textvec.Activation
+
+class ActivationKernel {
+ public:
+  explicit ActivationKernel(kernels::Activation function) : function_(function) {}
+
+  OrtStatusPtr ComputeV2(OrtKernelContext* raw) const noexcept {
+    return guarded([&] { return compute(Ort::KernelContext(raw)); });
+  }
+
+ private:
+  Ort::Status compute(Ort::KernelContext context) const {
+    const Ort::ConstValue input = context.GetInput(0);
+    const auto shape = input.GetTensorTypeAndShapeInfo().GetShape();
+    const std::size_t elements = elements_of(input);
+    kernels::ActivationArguments arguments;
+    arguments.function = function_;
+    arguments.input = input.GetTensorData<float>();
+    arguments.width = shape.empty() ? 0 : static_cast<std::size_t>(shape.back());
+    const OtherInput others[] = {{"bias", arguments.width, arguments.bias},
+                                 {"factor", elements, arguments.factor}};
+    if (const auto wrong = read_others(context, shape, others)) {
+      return invalid("textvec.Activation: " + *wrong);
+    }
+    arguments.output = context.GetOutput(0, shape).GetTensorMutableData<float>();
+    if (elements == 0) return Ort::Status(nullptr);
+    arguments.rows = elements / arguments.width;
+    kernels::activation(arguments, parallel_of(context));
+    return Ort::Status(nullptr);
+  }
+
+  const kernels::Activation function_;
+};
+
+struct ActivationOperator : Ort::CustomOpBase<ActivationOperator, ActivationKernel, true> {
+  // The output may be written over the input, if nobody else reads that.
+  ActivationOperator() {
+    OrtCustomOp::GetMayInplace = [](int** inputs, int** outputs) -> std::size_t {
+      static int first = 0;
+      *inputs = &first;
+      *outputs = &first;
+      return 1;
+    };
+    OrtCustomOp::ReleaseMayInplace = [](int* /*inputs*/, int* /*outputs*/) {};
+  }
+
+  const char* GetName() const { return "Activation"; }
+  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
+  std::size_t GetInputTypeCount() const { return 3; }
+  ONNXTensorElementDataType GetInputType(std::size_t /*index*/) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+  OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
+    return index == 0 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+  }
+  std::size_t GetOutputTypeCount() const { return 1; }
+  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+
+  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
+                              void** kernel) const noexcept {
+    return guarded([&] { return create(Ort::ConstKernelInfo(raw), kernel); });
+  }
+
+  static Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) {
+    const auto function = kernels::activation_function(info.GetAttribute<std::string>("function"));
+    if (!function) {
+      return invalid("textvec.Activation: it knows the functions gelu, gelu_tanh, silu and relu");
+    }
+    *kernel = new ActivationKernel(*function);
+    return Ort::Status(nullptr);
   }
 };
 
@@ -357,10 +447,12 @@ struct Operators::Parts {
     domain.Add(&linear);
     domain.Add(&norm);
     domain.Add(&attention);
+    domain.Add(&activation);
   }
   LinearOperator linear;
   AttentionOperator attention;
   NormOperator norm{};
+  ActivationOperator activation{};
   Ort::CustomOpDomain domain;
 };
 

@@ -17,6 +17,8 @@ namespace textvec::runtime {
 // textvec.Attention, as kernels/attention.h: inputs queries, keys, values, float [batch, length,
 // width], the mask, int64 [batch, length], of ones and then zeros, and where it is wanted their
 // bias [3 * width]; attribute num_heads.
+// textvec.Activation, as kernels/activation.h: inputs float [..., width], and where they are wanted
+// bias [width] and factor [..., width]; attribute function.
 class Operators {
  public:
   // `threads` is what the session will run with.

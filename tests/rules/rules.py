@@ -28,7 +28,8 @@ OWNERS = [
     (re.compile(r"onnx/|google/"), {"src/graph/onnx_file.cpp", "src/graph/strangers_file.cpp"}),
     (re.compile(r"onnxruntime"), {"src/runtime/operators.cpp", "src/runtime/ort_session.cpp",
                                  "src/runtime/providers.cpp"}),
-    (re.compile(r"hwy/"), {"src/kernels/tiles.cpp", "src/kernels/norm.cpp"}),
+    (re.compile(r"hwy/"), {"src/kernels/activation.cpp", "src/kernels/norm.cpp",
+                           "src/kernels/tiles.cpp"}),
     (re.compile(r"CLI/"), {"apps/cli/main.cpp"}),
     (re.compile(r"curl/"), {"src/hub/download.cpp"}),
 ]

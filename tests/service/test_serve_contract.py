@@ -38,6 +38,7 @@ def tightened(document):
                 place["model"]["enum"] = [NAME, None]
             if "instruction" in place:
                 place["instruction"]["enum"] = [None]  # it is no instruction model
+    document["paths"]["/v1/models/{model}"]["get"]["parameters"][0]["schema"]["enum"] = [NAME]
     integers = [*schemas["TextOrIds"]["oneOf"], *schemas["DecodeRequest"]["properties"]["ids"]["oneOf"]]
     for choice in integers:
         for ids in [choice, choice.get("items", {})]:

@@ -241,21 +241,38 @@ TEST_F(Compile, HasTheSameKeyForAllElse) {
 
 // Only the first graph's activation is gelu: a wrong graph under a right key would be seen here.
 TEST_F(Compile, WritesTheGraphThatTheConfigurationAsksFor) {
-  const std::pair<const char*, const char*> activations[] = {{"gelu", "BiasGelu"},
-                                                             {"gelu_new", "FastGelu"},
-                                                             {"gelu_fast", "FastGelu"},
-                                                             {"gelu_pytorch_tanh", "FastGelu"},
-                                                             {"relu", "Relu"}};
-  for (const auto& [activation, operation] : activations) {
+  struct Function {
+    const char* configured;
+    const char* standard;  // ONNX Runtime's operator
+    const char* own;       // the attribute of textvec's
+  };
+  const Function functions[] = {{"gelu", "BiasGelu", "gelu"},
+                                {"gelu_new", "FastGelu", "gelu_tanh"},
+                                {"gelu_fast", "FastGelu", "gelu_tanh"},
+                                {"gelu_pytorch_tanh", "FastGelu", "gelu_tanh"},
+                                {"relu", "Relu", "relu"}};
+  for (const auto& [configured, standard, own] : functions) {
     TinyShape shape;
-    shape.activation = activation;
+    shape.activation = configured;
     TinyModel(shape).write(model_);
-    const auto model = run();
-    ASSERT_TRUE(model) << model.error().message;
-    for (const char* each : {"BiasGelu", "FastGelu", "Relu", "Gelu"}) {
-      EXPECT_EQ(count_nodes(model->file, each),
-                std::string_view(each) == operation ? shape.layers : 0U)
-          << activation << " as " << each;
+    for (const auto& [target, precision] :
+         {std::pair(Target::Fused, Precision::F32), std::pair(Target::Fused, Precision::Int8),
+          std::pair(Target::Standard, Precision::F32)}) {
+      const auto model = run(target, precision);
+      ASSERT_TRUE(model) << model.error().message;
+      const std::string_view wanted = target == Target::Fused ? "Activation" : standard;
+      for (const std::string_view each : {"Activation", "BiasGelu", "FastGelu", "Relu", "Gelu"}) {
+        EXPECT_EQ(count_nodes(model->file, each), each == wanted ? shape.layers : 0U)
+            << configured << " as " << each;
+      }
+      const onnx::ModelProto proto = parse(read_file(model->file));
+      for (const auto& node : proto.graph().node()) {
+        if (node.op_type() != "Activation") continue;
+        EXPECT_EQ(node.domain(), kTextvec);
+        EXPECT_EQ(node.input_size(), 2) << "the bias";
+        ASSERT_EQ(node.attribute_size(), 1);
+        EXPECT_EQ(node.attribute(0).s(), own);
+      }
     }
   }
   replace_text(model_ / "config.json", "1e-12", "0.25");

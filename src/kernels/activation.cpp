@@ -1,0 +1,222 @@
+// In: rows of a layer's outputs. Out: their activations. See activation.h.
+// Compiled once for each instruction set; activation() chooses at run time.
+#include "kernels/activation.h"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+
+// The same as in tiles.cpp, for the same reasons.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/activation.cpp"
+#include <hwy/foreach_target.h>
+
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace textvec::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vector = hn::Vec<Tag>;
+
+// x times the normal distribution's share below x. The share beyond a = |x|, erfc(a / sqrt(2)) / 2,
+// is 1 / (2 p(a)^4) with a polynomial p, after the form of Abramowitz and Stegun's 7.1.28 (there
+// a 16th power, which makes more of rounding). p is our own: of degree 11 with p(0) = 1, and such
+// that the largest error of a / (2 p(a)^4) on [0, 5.8] is least (1.2e-8); by least squares at 1500
+// Chebyshev points, reweighted with the errors until those are level (Lawson's method), against
+// erfc in 40 digits. Beyond, p grows to infinity, and the share is 0 where float32 has nothing else
+// near.
+HWY_INLINE Vector gelu(Tag tag, Vector x) {
+  constexpr float kCoefficients[] = {1.1168943966e-06F,  -1.4914011444e-05F, 9.8019067082e-05F,
+                                     -3.4796635667e-04F, 8.7284331676e-04F,  -9.7626185743e-04F,
+                                     2.6216346234e-03F,  4.6803602017e-03F,  2.6552239433e-02F,
+                                     9.9420487881e-02F,  1.9947484136e-01F,  1.0F};
+  const auto distance = hn::Abs(x);
+  auto p = hn::Set(tag, kCoefficients[0]);
+#pragma GCC unroll 16
+  for (std::size_t i = 1; i < std::size(kCoefficients); ++i) {
+    p = hn::MulAdd(p, distance, hn::Set(tag, kCoefficients[i]));
+  }
+  const auto square = hn::Mul(p, p);
+  const auto beyond = hn::Div(hn::Set(tag, 0.5F), hn::Mul(square, square));
+  const auto below = hn::Sub(hn::Set(tag, 1.0F), beyond);
+  return hn::Mul(x, hn::IfThenElse(hn::Lt(x, hn::Zero(tag)), beyond, below));
+}
+
+// 2^t for t <= 0, and 0 below -125, so that nothing is denormal. It is 2^n 2^f with n = round(t);
+// 2^f by a polynomial of degree 5 with 1 at 0, whose largest relative error on [-0.5, 0.5] is least
+// (9.2e-8), found as in gelu(). t was rounded by up to |t| / 2^24, which beside 1 shows less, the
+// smaller 2^t is.
+HWY_INLINE Vector power_of_two(Tag tag, Vector t) {
+  constexpr float kCoefficients[] = {1.3264727313e-03F, 9.6715129912e-03F, 5.5507335812e-02F,
+                                     2.4022242427e-01F, 6.9314700365e-01F, 1.0F};
+  // Added to it, a number is rounded to a whole one, which its lowest bits then are.
+  const auto rounder = hn::Set(tag, 12582912.0F);  // 1.5 * 2^23
+  const auto rounded = hn::Add(t, rounder);
+  const auto f = hn::Sub(t, hn::Sub(rounded, rounder));
+  auto power = hn::Set(tag, kCoefficients[0]);
+#pragma GCC unroll 16
+  for (std::size_t i = 1; i < std::size(kCoefficients); ++i) {
+    power = hn::MulAdd(power, f, hn::Set(tag, kCoefficients[i]));
+  }
+  const hn::RebindToUnsigned<Tag> bits;
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(bits, rounded));
+  const auto scaled = hn::BitCast(tag, hn::Add(hn::BitCast(bits, power), exponent));
+  return hn::IfThenElseZero(hn::Gt(t, hn::Set(tag, -125.0F)), scaled);
+}
+
+constexpr double kLog2OfE = 1.4426950408889634;
+
+// x / (1 + 2^-z), without a power that could overflow.
+HWY_INLINE Vector times_sigmoid(Tag tag, Vector x, Vector z) {
+  const auto small = power_of_two(tag, hn::Neg(hn::Abs(z)));
+  const auto one = hn::Set(tag, 1.0F);
+  const auto upper = hn::IfThenElse(hn::Lt(z, hn::Zero(tag)), small, one);
+  return hn::Mul(x, hn::Div(upper, hn::Add(one, small)));
+}
+
+HWY_INLINE Vector silu(Tag tag, Vector x) {
+  return times_sigmoid(tag, x, hn::Mul(x, hn::Set(tag, static_cast<float>(kLog2OfE))));
+}
+
+// 1 + tanh(y) is 2 / (1 + exp(-2 y)).
+HWY_INLINE Vector tanh_gelu(Tag tag, Vector x) {
+  constexpr double kLinear = 1.5957691216057307 * kLog2OfE;  // 2 sqrt(2 / pi)
+  const auto linear = hn::Set(tag, static_cast<float>(kLinear));
+  const auto cubic = hn::Set(tag, static_cast<float>(kLinear * 0.044715));
+  return times_sigmoid(tag, x, hn::Mul(x, hn::MulAdd(hn::Mul(x, x), cubic, linear)));
+}
+
+template <Activation kFunction>
+HWY_INLINE Vector activated(Tag tag, Vector x) {
+  if constexpr (kFunction == Activation::Gelu) return gelu(tag, x);
+  if constexpr (kFunction == Activation::TanhGelu) return tanh_gelu(tag, x);
+  if constexpr (kFunction == Activation::Silu) return silu(tag, x);
+  // Not the larger of both, which need not be NaN where x is.
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(tag)), x);
+}
+
+// The same loop for whole vectors and, from copies, for the numbers that are left.
+template <Activation kFunction>
+void activate(const float* input, const float* bias, const float* factor, float* output,
+              std::size_t count) {
+  const Tag tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  for (std::size_t i = 0; i < count; i += lanes) {
+    auto value = hn::LoadU(tag, input + i);
+    if (bias != nullptr) value = hn::Add(value, hn::LoadU(tag, bias + i));
+    value = activated<kFunction>(tag, value);
+    if (factor != nullptr) value = hn::Mul(value, hn::LoadU(tag, factor + i));
+    hn::StoreU(value, tag, output + i);
+  }
+}
+
+template <Activation kFunction>
+void activate_row(const ActivationArguments& arguments, std::size_t row) {
+  const Tag tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const std::size_t begin = row * arguments.width;
+  const std::size_t rest = arguments.width % lanes;
+  const std::size_t whole = arguments.width - rest;
+  const float* input = arguments.input + begin;
+  const float* bias = arguments.bias;
+  const float* factor = arguments.factor != nullptr ? arguments.factor + begin : nullptr;
+  float* output = arguments.output + begin;
+  activate<kFunction>(input, bias, factor, output, whole);
+  if (rest == 0) return;
+  constexpr std::size_t kLanes = hn::MaxLanes(Tag());
+  float inputs[kLanes] = {}, biases[kLanes] = {}, factors[kLanes] = {};
+  const std::size_t bytes = rest * sizeof(float);
+  std::memcpy(inputs, input + whole, bytes);
+  if (bias != nullptr) std::memcpy(biases, bias + whole, bytes);
+  if (factor != nullptr) std::memcpy(factors, factor + whole, bytes);
+  activate<kFunction>(inputs, bias != nullptr ? biases : nullptr,
+                      factor != nullptr ? factors : nullptr, inputs, lanes);
+  std::memcpy(output + whole, inputs, bytes);
+}
+
+void activation_row(const ActivationArguments& arguments, std::size_t row) {
+  switch (arguments.function) {
+    case Activation::Gelu:
+      return activate_row<Activation::Gelu>(arguments, row);
+    case Activation::TanhGelu:
+      return activate_row<Activation::TanhGelu>(arguments, row);
+    case Activation::Silu:
+      return activate_row<Activation::Silu>(arguments, row);
+    case Activation::Relu:
+      return activate_row<Activation::Relu>(arguments, row);
+  }
+}
+
+ActivationRow activation_row_of_this_set() { return activation_row; }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace textvec::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace textvec::kernels {
+namespace {
+
+// Rows of so many numbers in all are done before another thread would have woken up.
+constexpr std::size_t kJobElements = std::size_t{1} << 14;
+
+}  // namespace
+
+std::string_view to_string(Activation function) noexcept {
+  switch (function) {
+    case Activation::Gelu:
+      return "gelu";
+    case Activation::TanhGelu:
+      return "gelu_tanh";
+    case Activation::Silu:
+      return "silu";
+    case Activation::Relu:
+      return "relu";
+  }
+  return {};
+}
+
+std::optional<Activation> activation_function(std::string_view name) noexcept {
+  for (const auto function :
+       {Activation::Gelu, Activation::TanhGelu, Activation::Silu, Activation::Relu}) {
+    if (name == to_string(function)) return function;
+  }
+  return std::nullopt;
+}
+
+HWY_EXPORT(activation_row_of_this_set);
+
+void activation(const ActivationArguments& arguments, const Parallel& parallel) {
+  static const ActivationRow best = HWY_DYNAMIC_DISPATCH(activation_row_of_this_set)();
+  const std::size_t rows_each = std::max<std::size_t>(1, kJobElements / arguments.width);
+  const std::size_t jobs = (arguments.rows + rows_each - 1) / rows_each;
+  const auto run = [&](std::size_t job) {
+    const std::size_t end = std::min(arguments.rows, (job + 1) * rows_each);
+    for (std::size_t row = job * rows_each; row < end; ++row) best(arguments, row);
+  };
+  if (jobs <= 2) {
+    for (std::size_t job = 0; job < jobs; ++job) run(job);
+  } else {
+    parallel(jobs, run);
+  }
+}
+
+std::vector<ActivationRow> usable_activation_rows() {
+  std::vector<ActivationRow> usable;
+  const std::int64_t supported = hwy::SupportedTargets() & HWY_TARGETS;
+  for (std::int64_t target = 1; target > 0 && target <= supported; target <<= 1) {
+    if ((supported & target) == 0) continue;
+    hwy::SetSupportedTargetsForTest(target);
+    usable.push_back(HWY_DYNAMIC_DISPATCH(activation_row_of_this_set)());
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  return usable;
+}
+
+}  // namespace textvec::kernels
+#endif
