@@ -45,7 +45,8 @@ TEST(Body, SaysWhatIsWrongWithInputs) {
             "input: is a boolean; it takes a string or an array");
   EXPECT_EQ(inputs_problem(R"({"input":{"a":1}})"),
             "input: is an object; it takes a string or an array");
-  EXPECT_EQ(inputs_problem(R"({"input":7})"), "input: is an integer; it takes a string or an array");
+  EXPECT_EQ(inputs_problem(R"({"input":7})"),
+            "input: is an integer; it takes a string or an array");
   EXPECT_EQ(inputs_problem(R"({"input":["a",1]})"),
             "input[1]: is an integer, where the first is a string");
   EXPECT_EQ(inputs_problem(R"({"input":[1,"a"]})"), "input[1]: is a string among token ids");
