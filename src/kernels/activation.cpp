@@ -14,6 +14,8 @@
 
 #include <hwy/highway.h>
 
+#include "kernels/targets.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace textvec::kernels {
 namespace HWY_NAMESPACE {
@@ -160,12 +162,6 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace textvec::kernels {
-namespace {
-
-// Rows of so many numbers in all are done before another thread would have woken up.
-constexpr std::size_t kJobElements = std::size_t{1} << 14;
-
-}  // namespace
 
 std::string_view to_string(Activation function) noexcept {
   switch (function) {
@@ -193,29 +189,12 @@ HWY_EXPORT(activation_row_of_this_set);
 
 void activation(const ActivationArguments& arguments, const Parallel& parallel) {
   static const ActivationRow best = HWY_DYNAMIC_DISPATCH(activation_row_of_this_set)();
-  const std::size_t rows_each = std::max<std::size_t>(1, kJobElements / arguments.width);
-  const std::size_t jobs = (arguments.rows + rows_each - 1) / rows_each;
-  const auto run = [&](std::size_t job) {
-    const std::size_t end = std::min(arguments.rows, (job + 1) * rows_each);
-    for (std::size_t row = job * rows_each; row < end; ++row) best(arguments, row);
-  };
-  if (jobs <= 2) {
-    for (std::size_t job = 0; job < jobs; ++job) run(job);
-  } else {
-    parallel(jobs, run);
-  }
+  const auto work = [&](std::size_t row) { best(arguments, row); };
+  for_rows(arguments.rows, arguments.width, work, parallel);
 }
 
 std::vector<ActivationRow> usable_activation_rows() {
-  std::vector<ActivationRow> usable;
-  const std::int64_t supported = hwy::SupportedTargets() & HWY_TARGETS;
-  for (std::int64_t target = 1; target > 0 && target <= supported; target <<= 1) {
-    if ((supported & target) == 0) continue;
-    hwy::SetSupportedTargetsForTest(target);
-    usable.push_back(HWY_DYNAMIC_DISPATCH(activation_row_of_this_set)());
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  return usable;
+  return of_every_target([] { return HWY_DYNAMIC_DISPATCH(activation_row_of_this_set)(); });
 }
 
 }  // namespace textvec::kernels

@@ -19,6 +19,8 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include "kernels/targets.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace textvec::kernels {
 namespace HWY_NAMESPACE {
@@ -466,15 +468,7 @@ const Tiles& best_tiles() {
 }
 
 std::vector<const Tiles*> usable_tiles() {
-  std::vector<const Tiles*> usable;
-  const std::int64_t supported = hwy::SupportedTargets() & HWY_TARGETS;
-  for (std::int64_t target = 1; target > 0 && target <= supported; target <<= 1) {
-    if ((supported & target) == 0) continue;
-    hwy::SetSupportedTargetsForTest(target);
-    usable.push_back(HWY_DYNAMIC_DISPATCH(tiles)());
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  return usable;
+  return of_every_target([] { return HWY_DYNAMIC_DISPATCH(tiles)(); });
 }
 
 }  // namespace textvec::kernels

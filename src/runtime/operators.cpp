@@ -104,6 +104,26 @@ class Scratch {
   std::span<std::byte> bytes_{};
 };
 
+// What all have in common. The names are those that ONNX Runtime's base class asks for. `Own` has
+// create(), which makes a kernel of its attributes.
+template <class Own, class Kernel>
+struct ProcessorOperator : Ort::CustomOpBase<Own, Kernel, true> {
+  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
+  ONNXTensorElementDataType GetInputType(std::size_t /*index*/) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+  std::size_t GetOutputTypeCount() const { return 1; }
+  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+
+  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
+                              void** kernel) const noexcept {
+    return guarded(
+        [&] { return static_cast<const Own*>(this)->create(Ort::ConstKernelInfo(raw), kernel); });
+  }
+};
+
 // --- textvec.Linear
 
 class LinearKernel {
@@ -167,12 +187,10 @@ class LinearKernel {
   const unsigned threads_;
 };
 
-// The names are those that ONNX Runtime's base class asks for.
-struct LinearOperator : Ort::CustomOpBase<LinearOperator, LinearKernel, true> {
+struct LinearOperator : ProcessorOperator<LinearOperator, LinearKernel> {
   explicit LinearOperator(unsigned thread_count) : threads(thread_count) {}
 
   const char* GetName() const { return "Linear"; }
-  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
   std::size_t GetInputTypeCount() const { return 2; }
   ONNXTensorElementDataType GetInputType(std::size_t index) const {
     return index == 0 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8;
@@ -180,17 +198,8 @@ struct LinearOperator : Ort::CustomOpBase<LinearOperator, LinearKernel, true> {
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
     return index == 0 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_VARIADIC;
   }
-  std::size_t GetOutputTypeCount() const { return 1; }
-  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
-    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-  }
   OrtCustomOpInputOutputCharacteristic GetOutputCharacteristic(std::size_t /*index*/) const {
     return INPUT_OUTPUT_VARIADIC;
-  }
-
-  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
-                              void** kernel) const noexcept {
-    return guarded([&] { return create(Ort::ConstKernelInfo(raw), kernel); });
   }
 
   Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) const {
@@ -269,11 +278,10 @@ class AttentionKernel {
   const unsigned threads_;
 };
 
-struct AttentionOperator : Ort::CustomOpBase<AttentionOperator, AttentionKernel, true> {
+struct AttentionOperator : ProcessorOperator<AttentionOperator, AttentionKernel> {
   explicit AttentionOperator(unsigned thread_count) : threads(thread_count) {}
 
   const char* GetName() const { return "Attention"; }
-  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
   std::size_t GetInputTypeCount() const { return 5; }
   ONNXTensorElementDataType GetInputType(std::size_t index) const {
     return index == 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
@@ -281,22 +289,15 @@ struct AttentionOperator : Ort::CustomOpBase<AttentionOperator, AttentionKernel,
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
     return index < 4 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
   }
-  std::size_t GetOutputTypeCount() const { return 1; }
-  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
-    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-  }
 
-  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
-                              void** kernel) const noexcept {
-    return guarded([&] {
-      const auto heads = Ort::ConstKernelInfo(raw).GetAttribute<std::int64_t>("num_heads");
-      if (heads < 1 || heads > kFeaturesMax) {
-        return invalid("textvec.Attention: " + std::to_string(heads) + " heads; it takes 1 to " +
-                       std::to_string(kFeaturesMax));
-      }
-      *kernel = new AttentionKernel(static_cast<std::size_t>(heads), threads);
-      return Ort::Status(nullptr);
-    });
+  Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) const {
+    const auto heads = info.GetAttribute<std::int64_t>("num_heads");
+    if (heads < 1 || heads > kFeaturesMax) {
+      return invalid("textvec.Attention: " + std::to_string(heads) + " heads; it takes 1 to " +
+                     std::to_string(kFeaturesMax));
+    }
+    *kernel = new AttentionKernel(static_cast<std::size_t>(heads), threads);
+    return Ort::Status(nullptr);
   }
 
   unsigned threads;
@@ -338,24 +339,11 @@ class NormKernel {
   const float epsilon_;
 };
 
-struct NormOperator : Ort::CustomOpBase<NormOperator, NormKernel, true> {
+struct NormOperator : ProcessorOperator<NormOperator, NormKernel> {
   const char* GetName() const { return "Norm"; }
-  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
   std::size_t GetInputTypeCount() const { return 5; }
-  ONNXTensorElementDataType GetInputType(std::size_t /*index*/) const {
-    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-  }
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
     return index < 2 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
-  }
-  std::size_t GetOutputTypeCount() const { return 1; }
-  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
-    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-  }
-
-  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
-                              void** kernel) const noexcept {
-    return guarded([&] { return create(Ort::ConstKernelInfo(raw), kernel); });
   }
 
   static Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) {
@@ -398,7 +386,7 @@ class ActivationKernel {
   const kernels::Activation function_;
 };
 
-struct ActivationOperator : Ort::CustomOpBase<ActivationOperator, ActivationKernel, true> {
+struct ActivationOperator : ProcessorOperator<ActivationOperator, ActivationKernel> {
   // The output may be written over the input, if nobody else reads that.
   ActivationOperator() {
     OrtCustomOp::GetMayInplace = [](int** inputs, int** outputs) -> std::size_t {
@@ -411,22 +399,9 @@ struct ActivationOperator : Ort::CustomOpBase<ActivationOperator, ActivationKern
   }
 
   const char* GetName() const { return "Activation"; }
-  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
   std::size_t GetInputTypeCount() const { return 3; }
-  ONNXTensorElementDataType GetInputType(std::size_t /*index*/) const {
-    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-  }
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
     return index == 0 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
-  }
-  std::size_t GetOutputTypeCount() const { return 1; }
-  ONNXTensorElementDataType GetOutputType(std::size_t /*index*/) const {
-    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-  }
-
-  OrtStatusPtr CreateKernelV2(const OrtApi& /*api*/, const OrtKernelInfo* raw,
-                              void** kernel) const noexcept {
-    return guarded([&] { return create(Ort::ConstKernelInfo(raw), kernel); });
   }
 
   static Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) {

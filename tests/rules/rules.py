@@ -29,7 +29,7 @@ OWNERS = [
     (re.compile(r"onnxruntime"), {"src/runtime/operators.cpp", "src/runtime/ort_session.cpp",
                                  "src/runtime/providers.cpp"}),
     (re.compile(r"hwy/"), {"src/kernels/activation.cpp", "src/kernels/norm.cpp",
-                           "src/kernels/tiles.cpp"}),
+                           "src/kernels/targets.h", "src/kernels/tiles.cpp"}),
     (re.compile(r"CLI/"), {"apps/cli/main.cpp"}),
     (re.compile(r"curl/"), {"src/hub/download.cpp"}),
 ]
