@@ -131,7 +131,7 @@ class Tuner {
   // So many texts that all trials fit into the time. The first round is the slowest.
   Result<void> choose_texts() {
     constexpr double kRounds =
-        8 * 2 * kRoundsOfATrial;  // of eight trials and what they are held to
+        std::size_t{8} * 2 * kRoundsOfATrial;  // of eight trials and what they are held to
     texts_ = mixed_texts(2 * kWords.size());
     double rate = 0;
     for (int round = 0; round < 2; ++round) {

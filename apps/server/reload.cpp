@@ -39,7 +39,7 @@ Reloader::~Reloader() {
   if (thread_.joinable()) thread_.join();
 }
 
-bool Reloader::start(Done done) {
+bool Reloader::start(const Done& done) {
   const std::lock_guard lock(mutex_);
   if (running_.exchange(true)) return false;
   if (thread_.joinable()) thread_.join();  // it has nothing left to do
@@ -62,6 +62,7 @@ bool Reloader::start(Done done) {
 
 void Reloader::reload(const Done& done) {
   std::vector<Outcome> outcomes;
+  outcomes.reserve(parts_.size());
   for (const Part& part : parts_) outcomes.push_back(reload_part(part));
   // Before the answer: who has it may ask for the next one.
   running_ = false;

@@ -36,7 +36,7 @@ class Reloader {
   // being withdrawn. On a thread that ends with it: what libraries keep for a thread ends too.
   // False: a reload is under way. `done`, which may be empty, is called once, on that thread. What
   // happened is also logged.
-  bool start(Done done);
+  bool start(const Done& done);
   bool running() const noexcept { return running_; }
 
  private:

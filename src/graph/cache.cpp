@@ -91,7 +91,7 @@ void GraphCache::remember(const fs::path& real, const std::string& stamp,
   std::error_code error;
   fs::create_directories(folder_ / "stamps", error);
   // Without the record the file is read once more next time: nothing else is lost.
-  model::write_text(folder_ / "stamps" / sha256_text(real.string()), stamp + " " + sha256);
+  error = model::write_text(folder_ / "stamps" / sha256_text(real.string()), stamp + " " + sha256);
 }
 
 void GraphCache::remember_written(const fs::path& file, const std::string& sha256) const {

@@ -122,6 +122,10 @@ struct ProcessorOperator : Ort::CustomOpBase<Own, Kernel, true> {
     return guarded(
         [&] { return static_cast<const Own*>(this)->create(Ort::ConstKernelInfo(raw), kernel); });
   }
+
+ private:
+  ProcessorOperator() = default;
+  friend Own;
 };
 
 // --- textvec.Linear
@@ -340,6 +344,8 @@ class NormKernel {
 };
 
 struct NormOperator : ProcessorOperator<NormOperator, NormKernel> {
+  NormOperator() = default;
+
   const char* GetName() const { return "Norm"; }
   std::size_t GetInputTypeCount() const { return 5; }
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t index) const {
