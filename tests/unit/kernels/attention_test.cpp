@@ -60,29 +60,35 @@ struct Texts {
     return output;
   }
 
-  // The formula, in double: of one token and one component.
-  double twin(std::size_t text, std::size_t token, std::size_t column, bool with_bias) const {
-    const std::size_t first_column = column / head_size * head_size;
+  // The formula, in double, of one token: [width].
+  std::vector<double> twin(std::size_t text, std::size_t token, bool with_bias) const {
     const auto at = [&](const Floats& of, std::size_t which, std::size_t row, std::size_t i) {
       return static_cast<double>(of[(text * length + row) * width() + i]) +
              (with_bias ? static_cast<double>(bias[which * width() + i]) : 0.0);
     };
-    std::vector<double> scores(tokens[text]);
-    for (std::size_t key = 0; key < scores.size(); ++key) {
-      for (std::size_t i = first_column; i < first_column + head_size; ++i) {
-        scores[key] += at(queries, 0, token, i) * at(keys, 1, key, i);
+    std::vector<double> result(width());
+    std::vector<double> weights(tokens[text]);
+    for (std::size_t begin = 0; begin < width(); begin += head_size) {
+      for (std::size_t key = 0; key < weights.size(); ++key) {
+        weights[key] = 0;
+        for (std::size_t i = begin; i < begin + head_size; ++i) {
+          weights[key] += at(queries, 0, token, i) * at(keys, 1, key, i);
+        }
+        weights[key] /= std::sqrt(static_cast<double>(head_size));
       }
-      scores[key] /= std::sqrt(static_cast<double>(head_size));
+      const double largest = *std::max_element(weights.begin(), weights.end());
+      double sum = 0;
+      for (double& weight : weights) {
+        weight = std::exp(weight - largest);
+        sum += weight;
+      }
+      for (std::size_t i = begin; i < begin + head_size; ++i) {
+        for (std::size_t key = 0; key < weights.size(); ++key) {
+          result[i] += weights[key] / sum * at(values, 2, key, i);
+        }
+      }
     }
-    const double largest = *std::max_element(scores.begin(), scores.end());
-    double sum = 0;
-    double result = 0;
-    for (std::size_t key = 0; key < scores.size(); ++key) {
-      const double weight = std::exp(scores[key] - largest);
-      sum += weight;
-      result += weight * at(values, 2, key, column);
-    }
-    return result / sum;
+    return result;
   }
 
   std::vector<std::size_t> tokens;
@@ -100,21 +106,21 @@ INSTANTIATE_TEST_SUITE_P(Attention, EveryTilesAttend, ::testing::ValuesIn(usable
 
 // Around the 16 queries of a panel and the rows of every tile, heads of any size.
 TEST_P(EveryTilesAttend, AsTheFormulaSays) {
-  for (const std::size_t head_size : {1U, 8U, 12U, 13U, 32U, 64U, 80U}) {
+  for (const std::size_t head_size : {1U, 12U, 13U, 32U, 80U}) {
     const Texts texts({1, 2, 5, 6, 11, 12, 13, 15, 16, 17, 33, 50}, 50, 2, head_size);
     for (const bool with_bias : {false, true}) {
       const Floats output = texts.run(GetParam(), with_bias);
       for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
         for (std::size_t token = 0; token < texts.length; ++token) {
-          for (std::size_t column = 0; column < texts.width(); ++column) {
-            const auto found =
-                static_cast<double>(output[(text * texts.length + token) * texts.width() + column]);
-            if (token >= texts.tokens[text]) {
-              ASSERT_EQ(found, 0) << text << ", " << token;
-            } else {
-              ASSERT_NEAR(found, texts.twin(text, token, column, with_bias), 1e-5)
-                  << head_size << ": " << text << ", " << token << ", " << column;
-            }
+          const float* found = &output[(text * texts.length + token) * texts.width()];
+          if (token >= texts.tokens[text]) {
+            for (std::size_t i = 0; i < texts.width(); ++i) ASSERT_EQ(found[i], 0) << text;
+            continue;
+          }
+          const auto wanted = texts.twin(text, token, with_bias);
+          for (std::size_t i = 0; i < texts.width(); ++i) {
+            ASSERT_NEAR(static_cast<double>(found[i]), wanted[i], 1e-5)
+                << head_size << ": " << text << ", " << token << ", " << i;
           }
         }
       }
