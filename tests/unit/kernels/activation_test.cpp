@@ -7,24 +7,18 @@
 #include <cstdint>
 #include <limits>
 #include <numbers>
-#include <random>
-#include <thread>
+
+#include "support/floats.h"
 
 namespace textvec::kernels {
 namespace {
 
-using Floats = std::vector<float>;
+using testing::Floats;
+using testing::on_threads;
+using testing::random_floats;
 
 constexpr Activation kFunctions[] = {Activation::Gelu, Activation::TanhGelu, Activation::Silu,
                                      Activation::Relu};
-
-Floats random_floats(std::size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, 2);
-  Floats values(count);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 // The formulas, in double.
 double twin(Activation function, double x) {
@@ -72,9 +66,9 @@ struct Rows {
   Rows(std::size_t row_count, std::size_t row_width)
       : rows(row_count),
         width(row_width),
-        input(random_floats(rows * width, 1)),
-        bias(random_floats(width, 2)),
-        factor(random_floats(rows * width, 3)),
+        input(random_floats(rows * width, 1, 2)),
+        bias(random_floats(width, 2, 2)),
+        factor(random_floats(rows * width, 3, 2)),
         output(rows * width, -77.0F) {}
 
   ActivationArguments arguments(Activation function, bool with_bias, bool with_factor) {
@@ -93,11 +87,6 @@ struct Rows {
   std::size_t width;
   Floats input, bias, factor, output;
 };
-
-void on_threads(std::size_t count, const std::function<void(std::size_t)>& function) {
-  std::vector<std::jthread> threads;
-  for (std::size_t i = 0; i < count; ++i) threads.emplace_back([&function, i] { function(i); });
-}
 
 TEST(Activation, IsTheFormulaForEveryNumber) {
   const Floats input = everywhere();

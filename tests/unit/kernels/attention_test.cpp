@@ -4,26 +4,15 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
-#include <thread>
+
+#include "support/floats.h"
 
 namespace textvec::kernels {
 namespace {
 
-using Floats = std::vector<float>;
-
-Floats random_floats(std::size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, 1);
-  Floats values(count);
-  for (float& value : values) value = normal(random);
-  return values;
-}
-
-void on_threads(std::size_t count, const std::function<void(std::size_t)>& function) {
-  std::vector<std::jthread> threads;
-  for (std::size_t i = 0; i < count; ++i) threads.emplace_back([&function, i] { function(i); });
-}
+using testing::Floats;
+using testing::on_threads;
+using testing::random_floats;
 
 struct Texts {
   Texts(std::vector<std::size_t> token_counts, std::size_t text_length, std::size_t head_count,

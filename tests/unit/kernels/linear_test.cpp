@@ -5,33 +5,21 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "kernels/tiles.h"
+#include "support/floats.h"
 
 namespace textvec::kernels {
 namespace {
 
-using Floats = std::vector<float>;
+using testing::Floats;
+using testing::on_threads;
+using testing::random_floats;
 
 void in_turn(std::size_t count, const std::function<void(std::size_t)>& function) {
   for (std::size_t i = 0; i < count; ++i) function(i);
-}
-
-void on_threads(std::size_t count, const std::function<void(std::size_t)>& function) {
-  std::vector<std::jthread> threads;
-  for (std::size_t i = 0; i < count; ++i) threads.emplace_back([&function, i] { function(i); });
-}
-
-Floats random_floats(std::size_t count, unsigned seed, float spread = 1) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, spread);
-  Floats values(count);
-  for (float& value : values) value = normal(random);
-  return values;
 }
 
 // The weights behind a byte that puts them out of every alignment.

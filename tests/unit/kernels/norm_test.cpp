@@ -3,27 +3,21 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
-#include <thread>
+
+#include "support/floats.h"
 
 namespace textvec::kernels {
 namespace {
 
-using Floats = std::vector<float>;
-
-Floats random_floats(std::size_t count, unsigned seed, float mean = 0) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(mean, 1);
-  Floats values(count);
-  for (float& value : values) value = normal(random);
-  return values;
-}
+using testing::Floats;
+using testing::on_threads;
+using testing::random_floats;
 
 struct Rows {
   Rows(std::size_t row_count, std::size_t row_width, float mean = 0)
       : rows(row_count),
         width(row_width),
-        input(random_floats(rows * width, 1, mean)),
+        input(random_floats(rows * width, 1, 1, mean)),
         residual(random_floats(rows * width, 2)),
         bias(random_floats(width, 3)),
         weight(random_floats(width, 4)),
@@ -69,11 +63,6 @@ std::vector<double> twin(const NormArguments& given, std::size_t row) {
            (given.shift != nullptr ? static_cast<double>(given.shift[i]) : 0.0);
   }
   return x;
-}
-
-void on_threads(std::size_t count, const std::function<void(std::size_t)>& function) {
-  std::vector<std::jthread> threads;
-  for (std::size_t i = 0; i < count; ++i) threads.emplace_back([&function, i] { function(i); });
 }
 
 TEST(Norm, IsTheFormulaOnEveryInstructionSet) {
