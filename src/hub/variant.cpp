@@ -86,10 +86,15 @@ bool has_safetensors(const Files& files) {
   });
 }
 
-// The file and its external data: "model.onnx_data", "model.onnx_data_1", "model.onnx.data".
+// The file and its external data: "model.onnx_data", "model.onnx_data_1", "model.onnx.data". Only a
+// number may follow, lest "model.onnx_data.py" come too.
 bool is_of_onnx(std::string_view path, const std::string& onnx_file) {
-  return path == onnx_file || path.starts_with(onnx_file + "_data") ||
-         path.starts_with(onnx_file + ".data");
+  if (!path.starts_with(onnx_file)) return false;
+  path.remove_prefix(onnx_file.size());
+  if (path.empty()) return true;
+  if (!path.starts_with("_data") && !path.starts_with(".data")) return false;
+  return path.find_first_not_of("0123456789_-.", std::string_view("_data").size()) ==
+         std::string_view::npos;
 }
 
 std::uint64_t onnx_bytes(const Files& files, const std::string& onnx_file) {

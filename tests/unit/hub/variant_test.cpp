@@ -105,8 +105,12 @@ TEST(ChooseFiles, TakesAnOnnxFileWithItsData) {
                       "onnx/model.onnx",
                       "onnx/model.onnx_data",
                       "onnx/model.onnx_data_1",
+                      "onnx/model.onnx_data.py",
+                      "onnx/model.onnx_database",
+                      "onnx/model.onnx.sh",
                       "onnx/model_fp16.onnx",
-                      "onnx/model_fp16.onnx_data",
+                      "onnx/model_fp16.onnx.data",
+                      "onnx/model_fp16.onnx.data.bin",
                       "onnx/model_quantized.onnx",
                       "onnx/model_q4.onnx",
                       "onnx/model_q4f16.onnx"};
@@ -115,7 +119,7 @@ TEST(ChooseFiles, TakesAnOnnxFileWithItsData) {
     Paths files;
   } wanted[] = {
       {Variant::Fp32, {"onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1"}},
-      {Variant::Fp16, {"onnx/model_fp16.onnx", "onnx/model_fp16.onnx_data"}},
+      {Variant::Fp16, {"onnx/model_fp16.onnx", "onnx/model_fp16.onnx.data"}},
       {Variant::Q8, {"onnx/model_quantized.onnx"}},
       {Variant::Q4, {"onnx/model_q4.onnx"}}};
   for (const auto& [variant, files] : wanted) {
