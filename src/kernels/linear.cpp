@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 
@@ -94,6 +95,9 @@ class Product {
         tiles_(shape_.type != WeightType::Int8 ? set_.f32
                : coarse_                       ? set_.coarse
                                                : set_.fine),
+        pair_tiles_(shape_.type != WeightType::Int8 ? set_.f32_pair
+                    : coarse_                       ? set_.coarse_pair
+                                                    : std::span<const Tile>()),
         bytes_of_input_(shape_.type != WeightType::Int8 ? 4
                         : coarse_                       ? 1
                                                         : 2),
@@ -126,7 +130,8 @@ class Product {
     const std::size_t block_tiles = std::max<std::size_t>(1, kBlockRows / tiles_.size());
     const std::size_t blocks = (tiles() + block_tiles - 1) / block_tiles;
     const std::size_t groups_wanted = (kJobsPerThread * threads + blocks - 1) / blocks;
-    const std::size_t group = std::max<std::size_t>(1, panels_ / groups_wanted);
+    // Even, so that no pair is cut.
+    const std::size_t group = rounded_up(std::max<std::size_t>(1, panels_ / groups_wanted), 2);
     const std::size_t groups = (panels_ + group - 1) / group;
     // Blocks of one group follow each other: its weights are still near.
     parallel(blocks * groups, [&](std::size_t job) {
@@ -209,26 +214,25 @@ class Product {
   void multiply(std::size_t tile_begin, std::size_t tile_end, std::size_t panel_begin,
                 std::size_t panel_end) const {
     if (shape_.type == WeightType::Int8) {
-      for (std::size_t panel = panel_begin; panel < panel_end; ++panel) {
-        multiply_ints(tile_begin, tile_end, panel);
-      }
+      for_panels(panel_begin, panel_end,
+                 [&](const Panels& panels) { multiply_ints(tile_begin, tile_end, panels); });
       return;
     }
     constexpr std::size_t part = kFloatDepth;
     if ((tile_end - tile_begin) * tiles_.size() < kManyRows) {
       // The weights are what counts, so they are read from end to end.
-      for (std::size_t panel = panel_begin; panel < panel_end; ++panel) {
+      for_panels(panel_begin, panel_end, [&](const Panels& panels) {
         for (std::size_t begin = 0; begin < depth_; begin += part) {
-          multiply_floats(tile_begin, tile_end, panel, begin, part * bytes_of_line());
+          multiply_floats(tile_begin, tile_end, panels, begin, part * bytes_of_line());
         }
-      }
+      });
       return;
     }
     // A part of the depth at a time, whose activations stay near.
     for (std::size_t begin = 0; begin < depth_; begin += part) {
-      for (std::size_t panel = panel_begin; panel < panel_end; ++panel) {
-        multiply_floats(tile_begin, tile_end, panel, begin, shape_.panel_bytes());
-      }
+      for_panels(panel_begin, panel_end, [&](const Panels& panels) {
+        multiply_floats(tile_begin, tile_end, panels, begin, panels.count * shape_.panel_bytes());
+      });
     }
   }
 
@@ -238,77 +242,110 @@ class Product {
     return PackedShape{WeightType::F32, 0, output.out_features}.panels();
   }
 
-  // One of all outputs' panels, which are counted through.
-  struct Panel {
+  // One or two panels of one output, for a step.
+  struct Panels {
     const LinearOutput& of;
     const std::byte* weights;
-    std::size_t column;  // its first
+    std::size_t column;  // the first
+    std::size_t count;
+
+    std::size_t columns() const { return std::min(count * kColumns, of.out_features - column); }
   };
-  Panel panel_at(std::size_t index) const {
+
+  // All outputs' panels are counted through.
+  Panels panels_at(std::size_t index, std::size_t end) const {
+    std::size_t first = 0;
     const LinearOutput* output = arguments_.outputs.data();
-    for (; index >= panels_of(*output); ++output) index -= panels_of(*output);
-    return {*output, output->weights + index * shape_.panel_bytes(), index * kColumns};
+    for (; index >= first + panels_of(*output); ++output) first += panels_of(*output);
+    end = std::min(end, first + panels_of(*output));
+    return {*output, output->weights + (index - first) * shape_.panel_bytes(),
+            (index - first) * kColumns,
+            std::min<std::size_t>(end - index, pair_tiles_.empty() ? 1 : 2)};
   }
 
-  Step first_step(std::size_t tile, const Panel& panel, std::size_t column) const {
+  template <class Work>
+  void for_panels(std::size_t begin, std::size_t end, const Work& work) const {
+    while (begin < end) {
+      const Panels panels = panels_at(begin, end);
+      work(panels);
+      begin += panels.count;
+    }
+  }
+
+  Step first_step(std::size_t tile, const Panels& panels, std::size_t column) const {
     const std::size_t first = tile * tiles_.size();
     Step step;
     step.input = input_of(first);
-    step.weights = panel.weights;
+    step.weights = panels.weights;
+    step.beside = shape_.panel_bytes();
+    step.ahead_beside = shape_.panel_bytes();
     step.depth = depth_;
-    step.output = panel.of.output + first * panel.of.out_features + column;
-    step.output_stride = panel.of.out_features;
+    step.output = panels.of.output + first * panels.of.out_features + column;
+    step.output_stride = panels.of.out_features;
     return step;
   }
 
+  void run_step(const Step& step, std::size_t tile, const Panels& panels) const {
+    (panels.count == 2 ? pair_tiles_ : tiles_)[rows_of(tile) - 1](step);
+  }
+
   // `next` bytes behind these weights are those that will be wanted next.
-  void multiply_floats(std::size_t tile_begin, std::size_t tile_end, std::size_t index,
+  void multiply_floats(std::size_t tile_begin, std::size_t tile_end, const Panels& panels,
                        std::size_t begin, std::size_t next) const {
-    const Panel panel = panel_at(index);
     const std::size_t end = std::min(begin + kFloatDepth, depth_);
     const std::size_t steps = tile_end - tile_begin;
-    const std::byte* weights = panel.weights + begin * bytes_of_line();
+    const std::byte* weights = panels.weights + begin * bytes_of_line();
     const std::byte* ahead = weights + next;
-    alignas(64) std::array<float, kFloatDepth * kColumns> widened;
+    alignas(64) std::array<float, 2 * kFloatDepth * kColumns> widened;
     if (shape_.type == WeightType::BF16) {
-      set_.widen(weights, end - begin, widened.data());
-      weights = reinterpret_cast<const std::byte*>(widened.data());
+      for (std::size_t i = 0; i < panels.count; ++i) {
+        set_.widen(weights + i * shape_.panel_bytes(), end - begin,
+                   widened.data() + i * kFloatDepth * kColumns);
+      }
     }
     for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
-      Step step = first_step(tile, panel, panel.column);
+      Step step = first_step(tile, panels, panels.column);
       step.input += begin * rows_of(tile) * sizeof(float);
       step.weights = weights;
+      if (shape_.type == WeightType::BF16) {
+        step.weights = reinterpret_cast<const std::byte*>(widened.data());
+        step.beside = kFloatDepth * kColumns * sizeof(float);
+      }
       step.depth = end - begin;
-      step.columns = std::min(kColumns, panel.of.out_features - panel.column);
+      step.columns = panels.columns();
       step.add = begin > 0;
       step.ahead_bytes = bytes_of_line() / steps;
       step.ahead = ahead + (tile - tile_begin) * (end - begin) * step.ahead_bytes;
-      tiles_[rows_of(tile) - 1](step);
+      run_step(step, tile, panels);
     }
   }
 
-  void multiply_ints(std::size_t tile_begin, std::size_t tile_end, std::size_t index) const {
-    const Panel panel = panel_at(index);
-    PanelTail tail{};  // a copy, because the weights may lie anywhere
-    std::memcpy(&tail, panel.weights + depth_ * kColumns, sizeof(tail));
-    const std::size_t columns = coarse_ ? kColumns : set_.fine_columns;
-    const std::size_t steps = kColumns / columns * (tile_end - tile_begin);
+  void multiply_ints(std::size_t tile_begin, std::size_t tile_end, const Panels& panels) const {
+    // Copies, because the weights may lie anywhere.
+    alignas(64) std::array<float, 2 * kColumns> column_scales;
+    alignas(64) std::array<std::int32_t, 2 * kColumns> column_sums;
+    for (std::size_t i = 0; i < panels.count; ++i) {
+      const std::byte* tail = panels.weights + i * shape_.panel_bytes() + depth_ * kColumns;
+      std::memcpy(&column_scales[i * kColumns], tail, sizeof(PanelTail::scales));
+      std::memcpy(&column_sums[i * kColumns], tail + offsetof(PanelTail, sums),
+                  sizeof(PanelTail::sums));
+    }
+    const std::size_t columns = coarse_ ? panels.count * kColumns : set_.fine_columns;
+    const std::size_t steps = panels.count * kColumns / columns * (tile_end - tile_begin);
     const std::size_t ahead_bytes = 64 / steps;
-    const std::byte* ahead = panel.weights + shape_.panel_bytes();
-    for (std::size_t begin = 0; begin < kColumns; begin += columns) {
-      const std::size_t column = panel.column + begin;
-      if (column >= panel.of.out_features) return;
+    const std::byte* ahead = panels.weights + panels.count * shape_.panel_bytes();
+    for (std::size_t begin = 0; begin < panels.columns(); begin += columns) {
       for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
-        Step step = first_step(tile, panel, column);
+        Step step = first_step(tile, panels, panels.column + begin);
         step.weights += begin * 4;
-        step.columns = std::min(columns, panel.of.out_features - column);
+        step.columns = std::min(columns, panels.columns() - begin);
         step.row_scales = scales() + tile * tiles_.size();
-        step.scales = tail.scales + begin;
-        step.sums = tail.sums + begin;
+        step.scales = &column_scales[begin];
+        step.sums = &column_sums[begin];
         step.ahead = ahead;
         step.ahead_bytes = ahead_bytes;
         ahead += depth_ / 4 * ahead_bytes;
-        tiles_[rows_of(tile) - 1](step);
+        run_step(step, tile, panels);
       }
     }
   }
@@ -320,6 +357,7 @@ class Product {
   const Tiles& set_;
   const bool coarse_;
   const std::span<const Tile> tiles_;
+  const std::span<const Tile> pair_tiles_;  // empty: a step takes one panel
   const std::size_t bytes_of_input_;
   std::byte* const scratch_;
   std::size_t panels_ = 0;

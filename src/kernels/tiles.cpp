@@ -47,23 +47,31 @@ constexpr std::size_t kFloatRows =
                        : std::min<std::size_t>(
                              12, ((kManyRegisters ? 32 : 16) - kFloatVectors - 1) / kFloatVectors);
 
+// Two panels fill more of the registers and load each activation once for both.
+constexpr bool kHasPairs = kFloatVectors == 1 && kManyRegisters && HWY_TARGET != HWY_SCALAR;
+
 // Loops over a tile's vectors are unrolled everywhere: an index that is not a constant would move
 // all of them from registers into memory.
-template <std::size_t kRows>
-HWY_INLINE void begin_floats(const Step& step, FloatVector (&sums)[kRows][kFloatVectors]) {
+template <std::size_t kRows, std::size_t kVectors>
+HWY_INLINE void begin_floats(const Step& step, FloatVector (&sums)[kRows][kVectors]) {
 #pragma GCC unroll 16
   for (std::size_t row = 0; row < kRows; ++row) {
-    hwy::Prefetch(step.output + row * step.output_stride);
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kFloatVectors; ++i) sums[row][i] = hn::Zero(FloatTag());
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      if (i * kFloatLanes % kColumns == 0) {
+        hwy::Prefetch(step.output + row * step.output_stride + i * kFloatLanes);
+      }
+      sums[row][i] = hn::Zero(FloatTag());
+    }
   }
 }
 
-template <std::size_t kRows>
-HWY_INLINE void end_floats(const Step& step, const FloatVector (&sums)[kRows][kFloatVectors]) {
+template <std::size_t kRows, std::size_t kVectors>
+HWY_INLINE void end_floats(const Step& step, const FloatVector (&sums)[kRows][kVectors]) {
+  constexpr std::size_t kStepColumns = kVectors * kFloatLanes;
   const FloatTag tag;
-  HWY_ALIGN float edge[kRows][kColumns];
-  const bool whole = step.columns == kColumns;
+  HWY_ALIGN float edge[kRows][kStepColumns];
+  const bool whole = step.columns == kStepColumns;
   float* to = step.output;
   std::size_t stride = step.output_stride;
   if (!whole) {
@@ -71,12 +79,12 @@ HWY_INLINE void end_floats(const Step& step, const FloatVector (&sums)[kRows][kF
       std::copy_n(to + row * stride, step.columns, edge[row]);
     }
     to = edge[0];
-    stride = kColumns;
+    stride = kStepColumns;
   }
 #pragma GCC unroll 16
   for (std::size_t row = 0; row < kRows; ++row) {
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kFloatVectors; ++i) {
+    for (std::size_t i = 0; i < kVectors; ++i) {
       float* at = to + row * stride + i * kFloatLanes;
       hn::StoreU(step.add ? hn::Add(hn::LoadU(tag, at), sums[row][i]) : sums[row][i], tag, at);
     }
@@ -87,45 +95,49 @@ HWY_INLINE void end_floats(const Step& step, const FloatVector (&sums)[kRows][kF
   }
 }
 
-template <std::size_t kRows>
-HWY_INLINE void multiply_add(const float* input, const FloatVector (&weights)[kFloatVectors],
-                             FloatVector (&sums)[kRows][kFloatVectors]) {
+template <std::size_t kRows, std::size_t kVectors>
+HWY_INLINE void multiply_add(const float* input, const FloatVector (&weights)[kVectors],
+                             FloatVector (&sums)[kRows][kVectors]) {
   const FloatTag tag;
 #pragma GCC unroll 16
   for (std::size_t row = 0; row < kRows; ++row) {
     const FloatVector value = hn::Set(tag, input[row]);
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kFloatVectors; ++i) {
+    for (std::size_t i = 0; i < kVectors; ++i) {
       sums[row][i] = hn::MulAdd(value, weights[i], sums[row][i]);
     }
   }
 }
 
-template <std::size_t kRows>
+template <std::size_t kRows, std::size_t kPanels>
 void f32_tile(const Step& step) {
+  constexpr std::size_t kVectors = kPanels * kFloatVectors;
   const FloatTag tag;
-  FloatVector sums[kRows][kFloatVectors];
+  FloatVector sums[kRows][kVectors];
   begin_floats<kRows>(step, sums);
   const auto* input = reinterpret_cast<const float*>(step.input);
-  const auto* weights = reinterpret_cast<const float*>(step.weights);
+  const std::byte* weights = step.weights;
   const std::byte* ahead = step.ahead;
   const auto one = [&]() HWY_ATTR {
-    FloatVector loaded[kFloatVectors];
+    FloatVector loaded[kVectors];
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kFloatVectors; ++i) {
-      loaded[i] = hn::LoadU(tag, weights + i * kFloatLanes);
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      const std::byte* panel = weights + i / kFloatVectors * step.beside;
+      loaded[i] =
+          hn::LoadU(tag, reinterpret_cast<const float*>(panel) + i % kFloatVectors * kFloatLanes);
     }
     multiply_add<kRows>(input, loaded, sums);
-    weights += kColumns;
+    weights += kColumns * sizeof(float);
     input += kRows;
   };
   std::size_t k = 0;
   for (; k + 4 <= step.depth; k += 4) {
-    fetch(ahead);
-    fetch(ahead + step.ahead_bytes);
-    fetch(ahead + 2 * step.ahead_bytes);
-    fetch(ahead + 3 * step.ahead_bytes);
-    ahead += 4 * step.ahead_bytes;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      fetch(ahead);
+      if constexpr (kPanels == 2) fetch(ahead + step.ahead_beside);
+      ahead += step.ahead_bytes;
+    }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) one();
   }
@@ -287,28 +299,32 @@ TEXTVEC_DOT HWY_INLINE DotVector dot(DotVector sum, DotVector values, DotVector 
 #endif
 }
 
-template <std::size_t kRows>
+template <std::size_t kRows, std::size_t kPanels>
 TEXTVEC_DOT void coarse_tile(const Step& step) {
+  constexpr std::size_t kVectors = kPanels * kDotVectors;
   const DotTag tag;
-  DotVector sums[kRows][kDotVectors];
+  DotVector sums[kRows][kVectors];
 #pragma GCC unroll 16
   for (std::size_t row = 0; row < kRows; ++row) {
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kDotVectors; ++i) {
+    for (std::size_t i = 0; i < kVectors; ++i) {
       // Undoes the raising: -kRaisedBy * sum(weights).
       sums[row][i] = hn::Mul(hn::LoadU(tag, step.sums + i * kDotLanes), hn::Set(tag, -kRaisedBy));
     }
   }
   const auto* input = reinterpret_cast<const std::int8_t*>(step.input);
-  const auto* weights = reinterpret_cast<const std::int32_t*>(step.weights);
+  const std::byte* weights = step.weights;
   const std::byte* ahead = step.ahead;
   for (std::size_t k = 0; k < step.depth; k += 4) {
     fetch(ahead);
+    if constexpr (kPanels == 2) fetch(ahead + step.ahead_beside);
     ahead += step.ahead_bytes;
-    DotVector loaded[kDotVectors];
+    DotVector loaded[kVectors];
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kDotVectors; ++i) {
-      loaded[i] = hn::LoadU(tag, weights + i * kDotLanes);
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      const std::byte* panel = weights + i / kDotVectors * step.beside;
+      loaded[i] = hn::LoadU(
+          tag, reinterpret_cast<const std::int32_t*>(panel) + i % kDotVectors * kDotLanes);
     }
 #pragma GCC unroll 16
     for (std::size_t row = 0; row < kRows; ++row) {
@@ -316,22 +332,24 @@ TEXTVEC_DOT void coarse_tile(const Step& step) {
       std::memcpy(&four, input + row * 4, sizeof(four));
       const DotVector value = hn::Set(tag, four);
 #pragma GCC unroll 4
-      for (std::size_t i = 0; i < kDotVectors; ++i) {
+      for (std::size_t i = 0; i < kVectors; ++i) {
         sums[row][i] = dot(sums[row][i], value, loaded[i]);
       }
     }
-    weights += kColumns;
+    weights += 4 * kColumns;
     input += 4 * kRows;
   }
-  HWY_ALIGN std::int32_t whole[kRows][kColumns];
+  HWY_ALIGN std::int32_t whole[kRows][kPanels * kColumns];
 #pragma GCC unroll 16
   for (std::size_t row = 0; row < kRows; ++row) {
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kDotVectors; ++i) {
+    for (std::size_t i = 0; i < kVectors; ++i) {
       hn::Store(sums[row][i], tag, whole[row] + i * kDotLanes);
     }
   }
-  for (std::size_t row = 0; row < kRows; ++row) end_ints<kColumns>(step, row, whole[row]);
+  for (std::size_t row = 0; row < kRows; ++row) {
+    end_ints<kPanels * kColumns>(step, row, whole[row]);
+  }
 }
 #endif
 
@@ -413,39 +431,56 @@ void exponentials(float* values, std::size_t depth, float* sums) {
 
 // ---- what best_tiles() gives
 
-template <std::size_t... kIndex>
+template <std::size_t kPanels, std::size_t... kIndex>
 constexpr std::array<Tile, sizeof...(kIndex)> f32_tiles(std::index_sequence<kIndex...>) {
-  return {f32_tile<kIndex + 1>...};
+  return {f32_tile<kIndex + 1, kPanels>...};
 }
 template <std::size_t... kIndex>
 constexpr std::array<Tile, sizeof...(kIndex)> fine_tiles(std::index_sequence<kIndex...>) {
   return {fine_tile<kIndex + 1>...};
 }
-constexpr auto kF32 = f32_tiles(std::make_index_sequence<kFloatRows>());
+constexpr auto kF32 = f32_tiles<1>(std::make_index_sequence<kFloatRows>());
+constexpr auto kF32Pair = f32_tiles<2>(std::make_index_sequence<kHasPairs ? kFloatRows : 0>());
 constexpr auto kFine = fine_tiles(std::make_index_sequence<kFineRows>());
 #ifdef TEXTVEC_DOT
-template <std::size_t... kIndex>
+template <std::size_t kPanels, std::size_t... kIndex>
 constexpr std::array<Tile, sizeof...(kIndex)> coarse_tiles(std::index_sequence<kIndex...>) {
-  return {coarse_tile<kIndex + 1>...};
+  return {coarse_tile<kIndex + 1, kPanels>...};
 }
-constexpr auto kCoarse = coarse_tiles(std::make_index_sequence<kCoarseRows>());
+constexpr auto kCoarse = coarse_tiles<1>(std::make_index_sequence<kCoarseRows>());
+constexpr auto kCoarsePair =
+    coarse_tiles<2>(std::make_index_sequence<kHasPairs ? kCoarseRows : 0>());
+#endif
+
+constexpr Tiles plain_tiles() {
+  Tiles tiles;
+  tiles.name = HWY_STR(HWY_NAMESPACE);
+  tiles.f32 = kF32;
+  tiles.f32_pair = kF32Pair;
+  tiles.fine = kFine;
+  tiles.fine_columns = kFineColumns;
+  tiles.widen = widen;
+  tiles.largest_magnitude = largest_magnitude;
+  tiles.round_fine = round_fine;
+  tiles.exponentials = exponentials;
+  return tiles;
+}
+
+#ifdef TEXTVEC_DOT
+constexpr Tiles tiles_with_dot() {
+  Tiles tiles = plain_tiles();
+  tiles.name = HWY_STR(HWY_NAMESPACE) "+dot";
+  tiles.coarse = kCoarse;
+  tiles.coarse_pair = kCoarsePair;
+  tiles.round_coarse = round_coarse;
+  return tiles;
+}
 #endif
 
 const Tiles* tiles() {
-  static constexpr Tiles kPlain = {
-      HWY_STR(HWY_NAMESPACE), kF32,       kFine,   {},          kFineColumns, widen,
-      largest_magnitude,      round_fine, nullptr, exponentials};
+  static constexpr Tiles kPlain = plain_tiles();
 #ifdef TEXTVEC_DOT
-  static constexpr Tiles kWithDot = {HWY_STR(HWY_NAMESPACE) "+dot",
-                                     kF32,
-                                     kFine,
-                                     kCoarse,
-                                     kFineColumns,
-                                     widen,
-                                     largest_magnitude,
-                                     round_fine,
-                                     round_coarse,
-                                     exponentials};
+  static constexpr Tiles kWithDot = tiles_with_dot();
   if (TEXTVEC_DOT_THERE) return &kWithDot;
 #endif
   return &kPlain;

@@ -18,13 +18,16 @@ struct PanelTail {
   std::int32_t sums[PackedShape::kPanelColumns];  // of the column's weights
 };
 
-// One tile against one panel or a part of it, added to what `output` has when `add` is set.
+// One tile against one panel, two neighbours, or a part of them, added to what `output` has when
+// `add` is set.
 struct Step {
   const std::byte* input = nullptr;    // float [depth, rows]; Int8: [depth / 4, rows, 4]
   const std::byte* weights = nullptr;  // of `depth`
+  std::size_t beside = 0;              // of two panels: bytes from one's weights to the other's
   std::size_t depth = 0;
   const std::byte* ahead = nullptr;  // what to fetch into the cache meanwhile, and how much in
   std::size_t ahead_bytes = 0;       // every turn of the loop
+  std::size_t ahead_beside = 0;      // of two panels: bytes from there to the other's
   float* output = nullptr;
   std::size_t output_stride = 0;  // in floats
   std::size_t columns = 0;        // that there are, at most as many as the step has
@@ -42,7 +45,11 @@ struct Tiles {
   std::span<const Tile> f32{};
   std::span<const Tile> fine{};    // 16-bit activations
   std::span<const Tile> coarse{};  // 8-bit activations; empty: there is no instruction for them
-  std::size_t fine_columns = 0;    // of one step; the others take a panel's 16
+  // The same for two panels, where a vector holds a whole panel's columns: an activation is loaded
+  // once for both. Empty elsewhere.
+  std::span<const Tile> f32_pair{};
+  std::span<const Tile> coarse_pair{};
+  std::size_t fine_columns = 0;  // of one step; the others take whole panels
   // A panel's BF16 weights of `depth` as F32.
   void (*widen)(const std::byte* weights, std::size_t depth, float* out) = nullptr;
   float (*largest_magnitude)(std::span<const float> values) = nullptr;

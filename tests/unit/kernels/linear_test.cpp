@@ -113,7 +113,7 @@ double fine_levels(const PackedShape& shape) {
 }
 
 constexpr std::size_t kInFeatures[] = {1, 2, 3, 4, 5, 64, 383, 384, 385, 770};
-constexpr std::size_t kOutFeatures[] = {1, 7, 8, 9, 15, 16, 17, 33};
+constexpr std::size_t kOutFeatures[] = {1, 7, 8, 9, 15, 16, 17, 31, 32, 33};
 constexpr std::size_t kRows[] = {1, 2, 5, 6, 7, 12, 13, 47, 48, 49, 50};
 
 class EveryTiles : public ::testing::TestWithParam<const Tiles*> {
