@@ -14,6 +14,7 @@
 
 #include <hwy/highway.h>
 
+#include "kernels/power_of_two-inl.h"
 #include "kernels/targets.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -47,28 +48,6 @@ HWY_INLINE Vector gelu(Tag tag, Vector x) {
   const auto beyond = hn::Div(hn::Set(tag, 0.5F), hn::Mul(square, square));
   const auto below = hn::Sub(hn::Set(tag, 1.0F), beyond);
   return hn::Mul(x, hn::IfThenElse(hn::Lt(x, hn::Zero(tag)), beyond, below));
-}
-
-// 2^t for t <= 0, and 0 below -125, so that nothing is denormal. It is 2^n 2^f with n = round(t);
-// 2^f by a polynomial of degree 5 with 1 at 0, whose largest relative error on [-0.5, 0.5] is least
-// (9.2e-8), found as in gelu(). t was rounded by up to |t| / 2^24, which beside 1 shows less, the
-// smaller 2^t is.
-HWY_INLINE Vector power_of_two(Tag tag, Vector t) {
-  constexpr float kCoefficients[] = {1.3264727313e-03F, 9.6715129912e-03F, 5.5507335812e-02F,
-                                     2.4022242427e-01F, 6.9314700365e-01F, 1.0F};
-  // Added to it, a number is rounded to a whole one, which its lowest bits then are.
-  const auto rounder = hn::Set(tag, 12582912.0F);  // 1.5 * 2^23
-  const auto rounded = hn::Add(t, rounder);
-  const auto f = hn::Sub(t, hn::Sub(rounded, rounder));
-  auto power = hn::Set(tag, kCoefficients[0]);
-#pragma GCC unroll 16
-  for (std::size_t i = 1; i < std::size(kCoefficients); ++i) {
-    power = hn::MulAdd(power, f, hn::Set(tag, kCoefficients[i]));
-  }
-  const hn::RebindToUnsigned<Tag> bits;
-  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(bits, rounded));
-  const auto scaled = hn::BitCast(tag, hn::Add(hn::BitCast(bits, power), exponent));
-  return hn::IfThenElseZero(hn::Gt(t, hn::Set(tag, -125.0F)), scaled);
 }
 
 constexpr double kLog2OfE = 1.4426950408889634;

@@ -1,7 +1,8 @@
 // In: queries, keys and values. Out: what each token attends to. See attention.h.
-// Scores are never written for a whole text: 16 queries at a time, as a panel, meet all keys, and
-// what comes of it meets all values, while it is in the cache. Keys stand in the rows of a tile and
-// queries in its columns, so that the softmax goes over whole vectors.
+// Scores are never written for a whole text: 16 or 32 queries at a time meet all keys, and what
+// comes of it meets all values, while it is in the cache. Keys stand in the rows of a tile and
+// queries in its columns, so that the softmax goes over whole vectors; keys and values are read
+// where they lie.
 #include "kernels/attention.h"
 
 #include <algorithm>
@@ -11,7 +12,8 @@
 namespace textvec::kernels {
 namespace {
 
-constexpr std::size_t kQueries = PackedShape::kPanelColumns;
+constexpr std::size_t kColumns = PackedShape::kPanelColumns;
+constexpr double kLog2OfE = 1.4426950408889634;
 // Less is done before another thread would have woken up.
 constexpr std::size_t kAloneProducts = std::size_t{1} << 18;
 
@@ -27,110 +29,128 @@ class Head {
         set_(set),
         size_(arguments.head_size),
         width_(arguments.heads * arguments.head_size),
-        keys_(scratch),
-        values_(keys_ + packed_floats(arguments)),
-        scores_(values_ + packed_floats(arguments)),
-        query_panel_(scores_ + arguments.length * kQueries),
-        result_(query_panel_ + size_ * kQueries) {}
+        query_panels_(scratch),
+        scores_(query_panels_ + 2 * size_ * kColumns),
+        copied_values_(scores_ + arguments.length * 2 * kColumns) {}
 
   static std::size_t scratch_floats(const AttentionArguments& arguments) {
-    return 2 * packed_floats(arguments) + (arguments.length + 2 * arguments.head_size) * kQueries;
+    const std::size_t of_queries = 2 * kColumns * (arguments.head_size + arguments.length);
+    if (arguments.head_size % kColumns == 0) return of_queries;
+    return of_queries + arguments.length * rounded_up(arguments.head_size, kColumns);
   }
 
   void run(std::size_t text, std::size_t head) {
     first_ = text * arguments_.length * width_ + head * size_;
     column_ = head * size_;
     tokens_ = arguments_.tokens[text];
-    pack_keys();
-    pack_values();
-    for (std::size_t query = 0; query < tokens_; query += kQueries) attend(query);
+    find_values();
+    for (std::size_t query = 0; query < tokens_;) {
+      const bool two = tokens_ - query > kColumns && !set_.f32_pair.empty();
+      panels_ = two ? 2 : 1;
+      attend(query, std::min(panels_ * kColumns, tokens_ - query));
+      query += panels_ * kColumns;
+    }
     for (std::size_t token = tokens_; token < arguments_.length; ++token) {
       std::fill_n(arguments_.output + first_ + token * width_, size_, 0.0F);
     }
   }
 
  private:
-  // Of keys, and of values.
-  static std::size_t packed_floats(const AttentionArguments& arguments) {
-    return rounded_up(arguments.length * arguments.head_size, kQueries);
-  }
-
   // Of queries (0), keys (1) or values (2).
   float bias(std::size_t which, std::size_t component) const {
     return arguments_.bias != nullptr ? arguments_.bias[which * width_ + column_ + component] : 0;
   }
 
-  // Tokens in tiles of rows, a component after the other.
-  void pack_keys() const {
-    float* out = keys_;
-    const std::size_t tile = set_.f32.size();
-    for (std::size_t begin = 0; begin < tokens_; begin += tile) {
-      const std::size_t rows = std::min(tile, tokens_ - begin);
-      const float* from = arguments_.keys + first_ + begin * width_;
-      for (std::size_t component = 0; component < size_; ++component) {
-        const float added = bias(1, component);
-        for (std::size_t i = 0; i < rows; ++i) *out++ = from[i * width_ + component] + added;
-      }
+  // A tile reads 16 components at once, which must not end behind the last token's.
+  void find_values() {
+    values_ = arguments_.values + first_;
+    values_stride_ = width_;
+    if (size_ % kColumns == 0) return;
+    values_stride_ = rounded_up(size_, kColumns);
+    float* out = copied_values_;
+    for (std::size_t token = 0; token < tokens_; ++token) {
+      std::fill(std::copy_n(values_ + token * width_, size_, out), out + values_stride_, 0.0F);
+      out += values_stride_;
     }
+    values_ = copied_values_;
   }
 
-  // Components in tiles of rows, a token after the other.
-  void pack_values() const {
-    float* out = values_;
-    const std::size_t tile = set_.f32.size();
-    for (std::size_t begin = 0; begin < size_; begin += tile) {
-      const std::size_t rows = std::min(tile, size_ - begin);
-      for (std::size_t token = 0; token < tokens_; ++token) {
-        const float* from = arguments_.values + first_ + token * width_ + begin;
-        for (std::size_t i = 0; i < rows; ++i) out[i] = from[i];
-        out += rows;
-      }
-    }
-  }
-
-  // [head_size, kQueries], scaled. Missing queries are zeros.
+  // [panels, head_size, 16]. Scaled so that the softmax's powers are of two. Missing queries are
+  // zeros.
   void pack_queries(std::size_t query, std::size_t count) const {
-    const float scale = 1 / std::sqrt(static_cast<float>(size_));
-    const float* from = arguments_.queries + first_ + query * width_;
-    for (std::size_t component = 0; component < size_; ++component) {
-      float* out = query_panel_ + component * kQueries;
-      const float added = bias(0, component);
-      for (std::size_t i = 0; i < count; ++i)
-        out[i] = (from[i * width_ + component] + added) * scale;
-      std::fill(out + count, out + kQueries, 0.0F);
-    }
-  }
-
-  // `rows` rows in tiles against one panel.
-  void multiply(const float* input, std::size_t rows, const float* panel, std::size_t depth,
-                float* output) const {
-    for (std::size_t begin = 0; begin < rows; begin += set_.f32.size()) {
-      const std::size_t count = std::min(set_.f32.size(), rows - begin);
-      Step step;
-      step.input = reinterpret_cast<const std::byte*>(input + begin * depth);
-      step.weights = reinterpret_cast<const std::byte*>(panel);
-      step.depth = depth;
-      step.ahead = step.weights;
-      step.output = output + begin * kQueries;
-      step.output_stride = kQueries;
-      step.columns = kQueries;
-      set_.f32[count - 1](step);
-    }
-  }
-
-  void attend(std::size_t query) const {
-    const std::size_t count = std::min(kQueries, tokens_ - query);
-    pack_queries(query, count);
-    multiply(keys_, tokens_, query_panel_, size_, scores_);
-    alignas(64) float sums[kQueries];
-    set_.exponentials(scores_, tokens_, sums);
-    multiply(values_, size_, scores_, tokens_, result_);
+    const auto scale = static_cast<float>(kLog2OfE / std::sqrt(static_cast<double>(size_)));
+    std::fill_n(query_panels_, panels_ * size_ * kColumns, 0.0F);
     for (std::size_t i = 0; i < count; ++i) {
-      float* out = arguments_.output + first_ + (query + i) * width_;
+      const float* from = arguments_.queries + first_ + (query + i) * width_;
+      float* out = query_panels_ + i / kColumns * size_ * kColumns + i % kColumns;
+      for (std::size_t component = 0; component < size_; ++component) {
+        out[component * kColumns] = (from[component] + bias(0, component)) * scale;
+      }
+    }
+  }
+
+  // All rows of `step`, a tile at a time.
+  void multiply(Step step, std::size_t rows, std::size_t panels) const {
+    step.ahead = step.weights;
+    const auto& tiles = panels == 2 ? set_.f32_pair : set_.f32;
+    for (std::size_t begin = 0; begin < rows; begin += tiles.size()) {
+      const std::size_t count = std::min(tiles.size(), rows - begin);
+      tiles[count - 1](step);
+      step.input += count * step.input_row;
+      step.output += count * step.output_stride;
+    }
+  }
+
+  // [tokens, panels * 16]. The keys' bias adds the same to all scores of a query, which the softmax
+  // takes away again.
+  void meet_keys() const {
+    Step step;
+    step.input = reinterpret_cast<const std::byte*>(arguments_.keys + first_);
+    step.input_row = width_ * sizeof(float);
+    step.input_depth = sizeof(float);
+    step.weights = reinterpret_cast<const std::byte*>(query_panels_);
+    step.weights_depth = kColumns * sizeof(float);
+    step.beside = size_ * kColumns * sizeof(float);
+    step.depth = size_;
+    step.output = scores_;
+    step.output_stride = panels_ * kColumns;
+    step.columns = panels_ * kColumns;
+    multiply(step, tokens_, panels_);
+  }
+
+  void meet_values(std::size_t count, float* output) const {
+    for (std::size_t begin = 0; begin < size_;) {
+      const bool two = size_ - begin > kColumns && !set_.f32_pair.empty();
+      const std::size_t columns = (two ? 2 : 1) * kColumns;
+      Step step;
+      step.input = reinterpret_cast<const std::byte*>(scores_);
+      step.input_row = sizeof(float);
+      step.input_depth = panels_ * kColumns * sizeof(float);
+      step.weights = reinterpret_cast<const std::byte*>(values_ + begin);
+      step.weights_depth = values_stride_ * sizeof(float);
+      step.beside = kColumns * sizeof(float);
+      step.depth = tokens_;
+      step.output = output + begin;
+      step.output_stride = width_;
+      step.columns = std::min(columns, size_ - begin);
+      multiply(step, count, two ? 2 : 1);
+      begin += columns;
+    }
+  }
+
+  void attend(std::size_t query, std::size_t count) const {
+    pack_queries(query, count);
+    meet_keys();
+    alignas(64) float sums[2 * kColumns];
+    set_.powers(scores_, tokens_, panels_ * kColumns, sums);
+    float* output = arguments_.output + first_ + query * width_;
+    meet_values(count, output);
+    for (std::size_t i = 0; i < count; ++i) {
+      float* out = output + i * width_;
       const float scale = 1 / sums[i];
       // The weights of the values sum up to one, so that their bias is added once.
       for (std::size_t component = 0; component < size_; ++component) {
-        out[component] = result_[component * kQueries + i] * scale + bias(2, component);
+        out[component] = out[component] * scale + bias(2, component);
       }
     }
   }
@@ -142,11 +162,12 @@ class Head {
   std::size_t first_ = 0;   // of the text's and the head's numbers
   std::size_t column_ = 0;  // of the head
   std::size_t tokens_ = 0;
-  float* const keys_;
-  float* const values_;
-  float* const scores_;       // [tokens, kQueries]
-  float* const query_panel_;  // [head_size, kQueries]
-  float* const result_;       // [head_size, kQueries]
+  std::size_t panels_ = 1;  // of queries
+  const float* values_ = nullptr;
+  std::size_t values_stride_ = 0;  // in floats
+  float* const query_panels_;
+  float* const scores_;
+  float* const copied_values_;
 };
 
 std::size_t workers_of(const AttentionArguments& arguments) {

@@ -33,6 +33,10 @@ std::size_t rounded_up(std::size_t value, std::size_t step) {
   return (value + step - 1) / step * step;
 }
 
+// Rows whose distance is an even number of the cache's lines, above all a power of two, would
+// stand in each other's place in the cache.
+std::size_t odd_lines(std::size_t bytes) { return ((bytes + 63) / 64 | 1U) * 64; }
+
 // How many values of one column stand together.
 std::size_t grouped(WeightType type) {
   return type == WeightType::F32 ? 1 : type == WeightType::BF16 ? 2 : 4;
@@ -81,8 +85,8 @@ void pack_int8(const PackedShape& shape, std::span<const float> rows, std::byte*
   std::memcpy(out + depth * kColumns, &tail, sizeof(tail));
 }
 
-// What a call of linear() is made of. Every row has a tile's share of the scratch; the scales of
-// Int8 stand behind all of them.
+// What a call of linear() is made of. In the scratch stand the rows as tiles read them, and behind
+// all of them the scales of Int8.
 class Product {
  public:
   Product(const LinearArguments& arguments, std::byte* scratch)
@@ -101,22 +105,22 @@ class Product {
         bytes_of_input_(shape_.type != WeightType::Int8 ? 4
                         : coarse_                       ? 1
                                                         : 2),
+        row_bytes_(odd_lines(depth_ * bytes_of_input_)),
         scratch_(scratch) {
     for (const LinearOutput& output : arguments.outputs) panels_ += panels_of(output);
   }
 
-  std::size_t scratch_bytes() const {
-    return rounded_up(rows_ * depth_ * bytes_of_input_, 64) + rows_ * sizeof(float);
-  }
+  std::size_t scratch_bytes() const { return rows_ * row_bytes_ + rows_ * sizeof(float); }
   std::size_t tiles() const { return rounded_up(rows_, tiles_.size()) / tiles_.size(); }
 
   void prepare(std::size_t tile) const {
     const std::size_t first = tile * tiles_.size();
-    const std::size_t rows = rows_of(tile);
-    if (shape_.type != WeightType::Int8) {
-      prepare_floats(first, rows);
-    } else {
-      for (std::size_t row = 0; row < rows; ++row) prepare_ints(first, rows, row);
+    for (std::size_t row = first; row < first + rows_of(tile); ++row) {
+      if (shape_.type != WeightType::Int8) {
+        prepare_floats(row);
+      } else {
+        prepare_ints(row);
+      }
     }
   }
 
@@ -146,22 +150,18 @@ class Product {
   std::size_t rows_of(std::size_t tile) const {
     return std::min(tiles_.size(), rows_ - tile * tiles_.size());
   }
-  std::byte* input_of(std::size_t first_row) const {
-    return scratch_ + first_row * depth_ * bytes_of_input_;
-  }
-  float* scales() const {
-    return reinterpret_cast<float*>(scratch_ + rounded_up(rows_ * depth_ * bytes_of_input_, 64));
+  std::byte* input_of(std::size_t row) const { return scratch_ + row * row_bytes_; }
+  float* scales() const { return reinterpret_cast<float*>(scratch_ + rows_ * row_bytes_); }
+
+  std::span<const float> values_of(std::size_t row) const {
+    return {arguments_.input + row * shape_.in_features, shape_.in_features};
   }
 
-  void prepare_floats(std::size_t first, std::size_t rows) const {
-    auto* out = reinterpret_cast<float*>(input_of(first));
-    const std::size_t stride = arguments_.in_features;
-    const float* from = arguments_.input + first * stride;
-    // Row by row in the inner loop: what is written stays in one line of the cache.
-    for (std::size_t k = 0; k < stride; ++k) {
-      for (std::size_t row = 0; row < rows; ++row) out[k * rows + row] = from[row * stride + k];
-    }
-    std::fill(out + stride * rows, out + depth_ * rows, 0.0F);
+  // What is missing to the depth meets weights of zero, but NaN would pass them.
+  void prepare_floats(std::size_t row) const {
+    const auto values = values_of(row);
+    auto* out = reinterpret_cast<float*>(input_of(row));
+    std::fill(std::copy(values.begin(), values.end(), out), out + depth_, 0.0F);
   }
 
   float levels() const {
@@ -170,45 +170,25 @@ class Product {
     return static_cast<float>(std::min<std::size_t>(32767, 0x7FFFFFFFU / (127U * depth_)));
   }
 
-  void prepare_ints(std::size_t first, std::size_t rows, std::size_t row) const {
-    const std::span<const float> values(arguments_.input + (first + row) * shape_.in_features,
-                                        shape_.in_features);
+  void prepare_ints(std::size_t row) const {
+    const auto values = values_of(row);
     const float largest = set_.largest_magnitude(values);
     float factor = levels() / largest;
-    scales()[first + row] = largest / levels();
+    scales()[row] = largest / levels();
     if (!(largest <= std::numeric_limits<float>::max())) {
       // As the product of floats would be.
-      scales()[first + row] = std::numeric_limits<float>::quiet_NaN();
+      scales()[row] = std::numeric_limits<float>::quiet_NaN();
       factor = 0;
     } else if (largest < kMagnitudeMin) {
       factor = 0;
     }
+    std::byte* out = input_of(row);
     if (coarse_) {
-      put_fours(values, factor, set_.round_coarse, first, rows, row);
+      set_.round_coarse(values, factor, reinterpret_cast<std::uint8_t*>(out));
     } else {
-      put_fours(values, factor, set_.round_fine, first, rows, row);
+      set_.round_fine(values, factor, reinterpret_cast<std::int16_t*>(out));
     }
-  }
-
-  // Rounds a row to where its tile reads it, four values at a time.
-  template <class Rounded>
-  void put_fours(std::span<const float> values, float factor,
-                 void (*round)(std::span<const float>, float, Rounded*), std::size_t first,
-                 std::size_t rows, std::size_t row) const {
-    constexpr std::size_t kStrip = 512;
-    alignas(64) std::array<Rounded, kStrip> strip;
-    for (std::size_t begin = 0; begin < depth_; begin += kStrip) {
-      const std::size_t there = std::min(kStrip, values.size() - begin);
-      const std::size_t filled = std::min(kStrip, depth_ - begin);
-      round(values.subspan(begin, there), factor, strip.data());
-      // Against weights of zero.
-      std::fill(strip.begin() + static_cast<std::ptrdiff_t>(there),
-                strip.begin() + static_cast<std::ptrdiff_t>(filled), Rounded{0});
-      std::byte* out = input_of(first) + (begin * rows + row * 4) * sizeof(Rounded);
-      for (std::size_t k = 0; k < filled; k += 4) {
-        std::memcpy(out + k * rows * sizeof(Rounded), &strip[k], 4 * sizeof(Rounded));
-      }
-    }
+    std::fill(out + values.size() * bytes_of_input_, out + depth_ * bytes_of_input_, std::byte{0});
   }
 
   void multiply(std::size_t tile_begin, std::size_t tile_end, std::size_t panel_begin,
@@ -276,7 +256,10 @@ class Product {
     const std::size_t first = tile * tiles_.size();
     Step step;
     step.input = input_of(first);
+    step.input_row = row_bytes_;
+    step.input_depth = sizeof(float);
     step.weights = panels.weights;
+    step.weights_depth = kColumns * sizeof(float);
     step.beside = shape_.panel_bytes();
     step.ahead_beside = shape_.panel_bytes();
     step.depth = depth_;
@@ -305,7 +288,7 @@ class Product {
     }
     for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
       Step step = first_step(tile, panels, panels.column);
-      step.input += begin * rows_of(tile) * sizeof(float);
+      step.input += begin * sizeof(float);
       step.weights = weights;
       if (shape_.type == WeightType::BF16) {
         step.weights = reinterpret_cast<const std::byte*>(widened.data());
@@ -359,6 +342,7 @@ class Product {
   const std::span<const Tile> tiles_;
   const std::span<const Tile> pair_tiles_;  // empty: a step takes one panel
   const std::size_t bytes_of_input_;
+  const std::size_t row_bytes_;
   std::byte* const scratch_;
   std::size_t panels_ = 0;
 };

@@ -16,9 +16,9 @@
 #include <hwy/foreach_target.h>
 
 #include <hwy/cache_control.h>
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include "kernels/power_of_two-inl.h"
 #include "kernels/targets.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -33,6 +33,38 @@ constexpr bool kManyRegisters = HWY_ARCH_ARM_A64 || HWY_TARGET <= HWY_AVX3;
 
 // Into the second-level cache: the first is full of this step's.
 HWY_INLINE void fetch(const std::byte* ahead) { __builtin_prefetch(ahead, 0, 2); }
+
+// A tile's rows, at one depth. Three rows share a pointer, because an address can add a register
+// times 0, 1 or 2 to another: a pointer for each row would not leave registers enough.
+template <std::size_t kRows>
+class Rows {
+ public:
+  explicit HWY_INLINE Rows(const Step& step) : stride_(step.input_row) {
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kPointers; ++i) {
+      pointers_[i] = step.input + i * kShared * stride_;
+    }
+  }
+
+  template <class Number>
+  HWY_INLINE Number at(std::size_t row) const {
+    Number number;
+    std::memcpy(&number, pointers_[row / kShared] + row % kShared * stride_, sizeof(number));
+    return number;
+  }
+
+  HWY_INLINE void advance(std::size_t bytes) {
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kPointers; ++i) pointers_[i] += bytes;
+  }
+
+ private:
+  static constexpr std::size_t kShared = 3;
+  static constexpr std::size_t kPointers = (kRows + kShared - 1) / kShared;
+
+  const std::size_t stride_;
+  const std::byte* pointers_[kPointers];
+};
 
 // ---- float32 weights, and bfloat16 made such
 
@@ -95,27 +127,13 @@ HWY_INLINE void end_floats(const Step& step, const FloatVector (&sums)[kRows][kV
   }
 }
 
-template <std::size_t kRows, std::size_t kVectors>
-HWY_INLINE void multiply_add(const float* input, const FloatVector (&weights)[kVectors],
-                             FloatVector (&sums)[kRows][kVectors]) {
-  const FloatTag tag;
-#pragma GCC unroll 16
-  for (std::size_t row = 0; row < kRows; ++row) {
-    const FloatVector value = hn::Set(tag, input[row]);
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kVectors; ++i) {
-      sums[row][i] = hn::MulAdd(value, weights[i], sums[row][i]);
-    }
-  }
-}
-
 template <std::size_t kRows, std::size_t kPanels>
 void f32_tile(const Step& step) {
   constexpr std::size_t kVectors = kPanels * kFloatVectors;
   const FloatTag tag;
   FloatVector sums[kRows][kVectors];
   begin_floats<kRows>(step, sums);
-  const auto* input = reinterpret_cast<const float*>(step.input);
+  Rows<kRows> input(step);
   const std::byte* weights = step.weights;
   const std::byte* ahead = step.ahead;
   const auto one = [&]() HWY_ATTR {
@@ -126,9 +144,16 @@ void f32_tile(const Step& step) {
       loaded[i] =
           hn::LoadU(tag, reinterpret_cast<const float*>(panel) + i % kFloatVectors * kFloatLanes);
     }
-    multiply_add<kRows>(input, loaded, sums);
-    weights += kColumns * sizeof(float);
-    input += kRows;
+#pragma GCC unroll 16
+    for (std::size_t row = 0; row < kRows; ++row) {
+      const FloatVector value = hn::Set(tag, input.template at<float>(row));
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < kVectors; ++i) {
+        sums[row][i] = hn::MulAdd(value, loaded[i], sums[row][i]);
+      }
+    }
+    weights += step.weights_depth;
+    input.advance(step.input_depth);
   };
   std::size_t k = 0;
   for (; k + 4 <= step.depth; k += 4) {
@@ -224,7 +249,7 @@ void fine_tile(const Step& step) {
       more[row][i] = hn::Zero(wide);
     }
   }
-  const auto* input = reinterpret_cast<const std::int16_t*>(step.input);
+  Rows<kRows> input(step);
   const auto* weights = reinterpret_cast<const std::int8_t*>(step.weights);
   const std::byte* ahead = step.ahead;
   for (std::size_t k = 0; k < step.depth; k += 4) {
@@ -237,8 +262,7 @@ void fine_tile(const Step& step) {
     }
 #pragma GCC unroll 16
     for (std::size_t row = 0; row < kRows; ++row) {
-      std::int64_t four = 0;
-      std::memcpy(&four, input + row * 4, sizeof(four));
+      const auto four = input.template at<std::int64_t>(row);
       const ShortVector value = hn::BitCast(tag, hn::Set(fours, four));
 #pragma GCC unroll 2
       for (std::size_t i = 0; i < kFineVectors; ++i) {
@@ -247,7 +271,7 @@ void fine_tile(const Step& step) {
       }
     }
     weights += 4 * kColumns;
-    input += 4 * kRows;
+    input.advance(4 * sizeof(std::int16_t));
   }
   HWY_ALIGN std::int32_t whole[kRows][kFineColumns];
 #pragma GCC unroll 16
@@ -312,7 +336,7 @@ TEXTVEC_DOT void coarse_tile(const Step& step) {
       sums[row][i] = hn::Mul(hn::LoadU(tag, step.sums + i * kDotLanes), hn::Set(tag, -kRaisedBy));
     }
   }
-  const auto* input = reinterpret_cast<const std::int8_t*>(step.input);
+  Rows<kRows> input(step);
   const std::byte* weights = step.weights;
   const std::byte* ahead = step.ahead;
   for (std::size_t k = 0; k < step.depth; k += 4) {
@@ -328,16 +352,14 @@ TEXTVEC_DOT void coarse_tile(const Step& step) {
     }
 #pragma GCC unroll 16
     for (std::size_t row = 0; row < kRows; ++row) {
-      std::int32_t four = 0;
-      std::memcpy(&four, input + row * 4, sizeof(four));
-      const DotVector value = hn::Set(tag, four);
+      const DotVector value = hn::Set(tag, input.template at<std::int32_t>(row));
 #pragma GCC unroll 4
       for (std::size_t i = 0; i < kVectors; ++i) {
         sums[row][i] = dot(sums[row][i], value, loaded[i]);
       }
     }
     weights += 4 * kColumns;
-    input += 4 * kRows;
+    input.advance(4);
   }
   HWY_ALIGN std::int32_t whole[kRows][kPanels * kColumns];
 #pragma GCC unroll 16
@@ -411,17 +433,17 @@ void round_coarse(std::span<const float> values, float factor, std::uint8_t* out
 
 // ---- softmax of columns
 
-void exponentials(float* values, std::size_t depth, float* sums) {
+void powers(float* values, std::size_t depth, std::size_t columns, float* sums) {
   const FloatTag tag;
-  for (std::size_t i = 0; i < kColumns; i += kFloatLanes) {
+  for (std::size_t i = 0; i < columns; i += kFloatLanes) {
     auto largest = hn::LoadU(tag, values + i);
     for (std::size_t k = 1; k < depth; ++k) {
-      largest = hn::Max(largest, hn::LoadU(tag, values + k * kColumns + i));
+      largest = hn::Max(largest, hn::LoadU(tag, values + k * columns + i));
     }
     auto sum = hn::Zero(tag);
     for (std::size_t k = 0; k < depth; ++k) {
-      float* at = values + k * kColumns + i;
-      const auto power = hn::Exp(tag, hn::Sub(hn::LoadU(tag, at), largest));
+      float* at = values + k * columns + i;
+      const auto power = power_of_two(tag, hn::Sub(hn::LoadU(tag, at), largest));
       hn::StoreU(power, tag, at);
       sum = hn::Add(sum, power);
     }
@@ -462,7 +484,7 @@ constexpr Tiles plain_tiles() {
   tiles.widen = widen;
   tiles.largest_magnitude = largest_magnitude;
   tiles.round_fine = round_fine;
-  tiles.exponentials = exponentials;
+  tiles.powers = powers;
   return tiles;
 }
 

@@ -21,9 +21,13 @@ struct PanelTail {
 // One tile against one panel, two neighbours, or a part of them, added to what `output` has when
 // `add` is set.
 struct Step {
-  const std::byte* input = nullptr;    // float [depth, rows]; Int8: [depth / 4, rows, 4]
-  const std::byte* weights = nullptr;  // of `depth`
-  std::size_t beside = 0;              // of two panels: bytes from one's weights to the other's
+  // F32: a float for each row and depth. Int8: a row's numbers one behind another.
+  const std::byte* input = nullptr;
+  std::size_t input_row = 0;    // bytes from one row to the next
+  std::size_t input_depth = 0;  // F32: bytes from one depth to the next
+  const std::byte* weights = nullptr;
+  std::size_t weights_depth = 0;  // F32: bytes from one depth's 16 columns to the next's
+  std::size_t beside = 0;         // of two panels: bytes from one's weights to the other's
   std::size_t depth = 0;
   const std::byte* ahead = nullptr;  // what to fetch into the cache meanwhile, and how much in
   std::size_t ahead_bytes = 0;       // every turn of the loop
@@ -57,9 +61,9 @@ struct Tiles {
   // 128; nullptr where there are none.
   void (*round_fine)(std::span<const float> values, float factor, std::int16_t* out) = nullptr;
   void (*round_coarse)(std::span<const float> values, float factor, std::uint8_t* out) = nullptr;
-  // Of a panel's 16 columns of `depth` values, in place: exp(value - the column's largest), and
-  // their sums.
-  void (*exponentials)(float* values, std::size_t depth, float* sums) = nullptr;
+  // Of `depth` rows of 16 or 32 columns, in place: 2^(value - the column's largest), and their
+  // sums.
+  void (*powers)(float* values, std::size_t depth, std::size_t columns, float* sums) = nullptr;
 };
 
 // Those of the best instruction set that this processor has.

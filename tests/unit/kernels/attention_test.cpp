@@ -93,10 +93,10 @@ INSTANTIATE_TEST_SUITE_P(Attention, EveryTilesAttend, ::testing::ValuesIn(usable
                            return name;
                          });
 
-// Around the 16 queries of a panel and the rows of every tile, heads of any size.
+// Around the 16 queries of a panel, the 32 of two, and the rows of every tile, heads of any size.
 TEST_P(EveryTilesAttend, AsTheFormulaSays) {
-  for (const std::size_t head_size : {1U, 12U, 13U, 32U, 80U}) {
-    const Texts texts({1, 2, 5, 6, 11, 12, 13, 15, 16, 17, 33, 50}, 50, 2, head_size);
+  for (const std::size_t head_size : {1U, 12U, 13U, 16U, 17U, 32U, 80U}) {
+    const Texts texts({1, 2, 5, 6, 11, 12, 13, 15, 16, 17, 31, 32, 33, 48, 50}, 50, 2, head_size);
     for (const bool with_bias : {false, true}) {
       const Floats output = texts.run(GetParam(), with_bias);
       for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
@@ -137,21 +137,24 @@ TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
   }
 }
 
+// A query's fault is its own token's, a key's or a value's all tokens' of its text.
 TEST_P(EveryTilesAttend, KeepWhatIsWrongInItsText) {
-  Texts texts({20, 20, 20}, 20, 2, 16);
+  const Texts texts({20, 20, 20}, 20, 2, 16);
   const Floats good = texts.run(GetParam());
   const std::size_t of_text = texts.length * texts.width();
-  for (Floats* of : {&texts.queries, &texts.keys, &texts.values}) {
-    for (std::size_t i = 0; i < texts.width(); ++i) {
-      (*of)[of_text + 7 * texts.width() + i] = std::numeric_limits<float>::quiet_NaN();
-    }
-  }
-  const Floats output = texts.run(GetParam());
-  for (std::size_t i = 0; i < output.size(); ++i) {
-    if (i / of_text == 1) {
-      ASSERT_FALSE(std::isfinite(output[i])) << i;
-    } else {
-      ASSERT_EQ(output[i], good[i]) << i;
+  const std::size_t wrong_token = of_text + 7 * texts.width();
+  for (Floats Texts::* const of : {&Texts::queries, &Texts::keys, &Texts::values}) {
+    Texts wrong = texts;
+    std::fill_n((wrong.*of).begin() + static_cast<std::ptrdiff_t>(wrong_token), texts.width(),
+                std::numeric_limits<float>::quiet_NaN());
+    const Floats output = wrong.run(GetParam());
+    for (std::size_t i = 0; i < output.size(); ++i) {
+      const bool own_token = i >= wrong_token && i < wrong_token + texts.width();
+      if (of == &Texts::queries ? own_token : i / of_text == 1) {
+        ASSERT_TRUE(std::isnan(output[i])) << i;
+      } else {
+        ASSERT_EQ(output[i], good[i]) << i;
+      }
     }
   }
 }
