@@ -284,6 +284,8 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
   loaded.width = *width;
   loaded.info.dimension =
       loaded.spec.dense.empty() ? *width : loaded.spec.dense.back().out_features;
+  // Of a large vocabulary's file more was taken apart than is kept.
+  runtime::return_freed_memory();
   return all;
 }
 

@@ -22,4 +22,8 @@ Machine describe_machine();
 std::uint64_t peak_memory_bytes();
 std::uint64_t resident_memory_bytes();
 
+// Gives what was freed in small pieces back to the system, which an allocator else keeps. Some
+// milliseconds; for the end of what frees much.
+void return_freed_memory();
+
 }  // namespace textvec::runtime

@@ -1,4 +1,5 @@
 // In: nothing. Out: what Linux says of the machine and of this process. See processor.h.
+#include <malloc.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -85,5 +86,11 @@ std::uint64_t bytes_of_status(std::string_view wanted) {
 std::uint64_t peak_memory_bytes() { return bytes_of_status("VmHWM:"); }
 
 std::uint64_t resident_memory_bytes() { return bytes_of_status("VmRSS:"); }
+
+void return_freed_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+}
 
 }  // namespace textvec::runtime

@@ -1,5 +1,6 @@
 // In: nothing. Out: what macOS says of the machine and of this process. See processor.h.
 #include <mach/mach.h>
+#include <malloc/malloc.h>
 #include <sys/resource.h>
 #include <sys/sysctl.h>
 
@@ -58,5 +59,7 @@ std::uint64_t resident_memory_bytes() {
                                          reinterpret_cast<task_info_t>(&info), &count);
   return done == KERN_SUCCESS ? info.resident_size : 0;
 }
+
+void return_freed_memory() { ::malloc_zone_pressure_relief(nullptr, 0); }
 
 }  // namespace textvec::runtime
