@@ -86,6 +86,10 @@ class Blocks {
   virtual void output(const Edge& x) = 0;
 
   // What decoders need besides:
+  // Builds all of the graph, from the tokens to output(). A target calls `build` once for each form
+  // that it has, as for short and for long texts.
+  using Build = std::function<void()>;
+  virtual void for_all_lengths(std::size_t hidden_size, const Build& build) = 0;
   // A row of the table for each token.
   virtual Edge token_embeddings(const std::string& table, std::size_t vocabulary_size,
                                 std::size_t hidden_size) = 0;

@@ -30,7 +30,8 @@ const model::Tensor* FusedTarget::find(const std::string& name,
 }
 
 std::string FusedTarget::weight(const std::string& name, const std::vector<std::size_t>& shape) {
-  if (const model::Tensor* tensor = find(name, shape)) file_.weight(name, shape, copied(*tensor));
+  const model::Tensor* tensor = find(name, shape);
+  if (tensor != nullptr && is_new(name)) file_.weight(name, shape, copied(*tensor));
   return name;
 }
 
@@ -181,6 +182,7 @@ std::vector<std::string> FusedTarget::own_linears(const std::string& input,
 
 void FusedTarget::packed_weight(const LinearNames& layer, const model::Tensor& tensor,
                                 kernels::WeightType type) {
+  if (!is_new(layer.weight)) return;
   const kernels::PackedShape shape{type, layer.in_features, layer.out_features};
   const std::size_t panel_elements = kernels::PackedShape::kPanelColumns * layer.in_features;
   file_.encoded_weight(
@@ -203,13 +205,21 @@ std::string FusedTarget::own_norm(const std::vector<std::string>& inputs, double
   return node("Norm", inputs, kTextvec, {{"epsilon", static_cast<float>(epsilon)}});
 }
 
+Edge FusedTarget::own_attention(const std::vector<std::string>& inputs, std::size_t heads,
+                                std::size_t key_value_heads, std::size_t width, bool causal) {
+  return {node("Attention", inputs, kTextvec,
+               {{"num_heads", static_cast<std::int64_t>(heads)},
+                {"kv_num_heads", static_cast<std::int64_t>(key_value_heads)},
+                {"causal", std::int64_t{causal}}}),
+          width,
+          {}};
+}
+
 Edge FusedTarget::attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) {
   const std::string bias = joined(q.pending_bias, k.pending_bias, v.pending_bias, q.width);
   if (linears_ != Linears::Standard) {
-    return {node("Attention", {q.name, k.name, v.name, "attention_mask", bias}, kTextvec,
-                 {{"num_heads", static_cast<std::int64_t>(heads)}}),
-            v.width,
-            {}};
+    return own_attention({q.name, k.name, v.name, "attention_mask", bias}, heads, heads, v.width,
+                         false);
   }
   if (padding_mask_.empty()) {
     padding_mask_ = node("Cast", {"attention_mask"}, {}, {{"to", kInt32}});
@@ -274,15 +284,53 @@ Edge FusedTarget::activation(const Edge& x, const std::string& function) {
 
 void FusedTarget::output(const Edge& x) {
   if (!status_) return;
+  if (in_form_) {
+    result_of_form_ = {settled(x), x.width, {}, x.one_token};
+  } else {
+    declare_output(settled(x), x);
+  }
+}
+
+void FusedTarget::declare_output(const std::string& name, const Edge& x) {
   const auto width = static_cast<std::int64_t>(x.width);
   if (x.one_token) {
-    file_.node("Squeeze", std::array{settled(x), list(1)},
-               std::array{std::string("sentence_embedding")});
+    file_.node("Squeeze", std::array{name, list(1)}, std::array{std::string("sentence_embedding")});
     file_.output_float("sentence_embedding", {"batch", width});
     return;
   }
-  file_.node("Identity", std::array{settled(x)}, std::array{std::string("last_hidden_state")});
+  file_.node("Identity", std::array{name}, std::array{std::string("last_hidden_state")});
   file_.output_float("last_hidden_state", {"batch", "length", width});
+}
+
+// Most texts are one piece, for which a loop would be copies for nothing.
+void FusedTarget::for_all_lengths(std::size_t hidden_size, const Build& build) {
+  if (linears_ == Linears::Standard) return build();
+  count_tokens(hidden_size);
+  const std::string condition = node("Less", {counts_.pieces, scalar(2)});
+  one_piece_ = true;
+  add_form(build);
+  one_piece_ = false;
+  add_form(build);
+  if (!status_) return;
+  const std::string name = "hidden_states";
+  file_.branch(condition, {&name, 1});
+  declare_output(name, *result_of_form_);
+}
+
+void FusedTarget::add_form(const Build& build) {
+  const Counts outside = counts_;
+  file_.begin_body();
+  in_form_ = true;
+  build();
+  in_form_ = false;
+  counts_ = outside;
+  std::vector<BodyPort> results;
+  if (status_) {
+    results.push_back({result_of_form_->name,
+                       TensorType::Float,
+                       {"batch", "tokens", static_cast<std::int64_t>(result_of_form_->width)}});
+  }
+  file_.end_body({}, results);
 }
 
 Edge FusedTarget::token_embeddings(const std::string& table, std::size_t vocabulary_size,
@@ -350,6 +398,7 @@ std::string FusedTarget::empty(const std::vector<std::string>& shape) {
 // Keys, values and the result begin empty and grow by a piece with every turn of the loop. A batch
 // of short texts is one piece.
 Edge FusedTarget::by_pieces(const Edge& x, const Layer& layer) {
+  if (one_piece_) return layer(x);
   count_tokens(x.width);
   const std::string input = settled(x);
   const std::string name = "Loop_" + std::to_string(nodes_++);
@@ -439,6 +488,11 @@ Edge FusedTarget::causal_attention(const Edge& q, const Edge& k, const Edge& v,
   const std::string queries = head_norm(q, names.heads, names.head_size, names.query_norm);
   const std::string keys = head_norm(k, names.key_value_heads, names.head_size, names.key_norm);
   const std::string values = settled(v);
+  if (one_piece_) {
+    return own_attention(
+        {queries, keys, values, "attention_mask", "", "rotary_cosine", "rotary_sine"}, names.heads,
+        names.key_value_heads, names.heads * names.head_size, true);
+  }
 
   // The index of the last token to look at: in the first piece that of the text, so that padding
   // behind it costs nothing; later that of the piece. What padding sees there, nobody reads.

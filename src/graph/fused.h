@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -41,6 +42,7 @@ class FusedTarget final : public Blocks {
   Edge add_norm(const Edge& residual, const Edge& x, const NormNames& names) override;
   Edge activation(const Edge& x, const std::string& function) override;
   void output(const Edge& x) override;
+  void for_all_lengths(std::size_t hidden_size, const Build& build) override;
   Edge token_embeddings(const std::string& table, std::size_t vocabulary_size,
                         std::size_t hidden_size) override;
   Edge rms_norm(const Edge& x, const NormNames& names) override;
@@ -57,6 +59,10 @@ class FusedTarget final : public Blocks {
  private:
   // nullptr, and status_ set, when the tensor is missing or of another shape.
   const model::Tensor* find(const std::string& name, const std::vector<std::size_t>& shape);
+  // Whether the file shall get it now: it has it once, however many forms the graph has.
+  bool is_new(const std::string& weight_name) {
+    return weights_written_.insert(weight_name).second;
+  }
   // Puts the tensor into the file under its own name, which is returned.
   std::string weight(const std::string& name, const std::vector<std::size_t>& shape);
   // Three vectors of the same size as one.
@@ -71,6 +77,10 @@ class FusedTarget final : public Blocks {
   std::string list(std::int64_t value);
   // The size of one of the tensor's axes: [1].
   std::string size_of(const std::string& tensor, std::int64_t axis);
+  // What `build` builds, as a body whose result is in result_of_form_.
+  void add_form(const Build& build);
+  // `name` is x with nothing pending.
+  void declare_output(const std::string& name, const Edge& x);
   // Counts of the batch that pieces and last tokens need, made once. `width` is a token's.
   void count_tokens(std::size_t width);
   // Each head's RMS norm, on [batch, length, heads * head_size].
@@ -91,6 +101,9 @@ class FusedTarget final : public Blocks {
                      kernels::WeightType type);
   // By textvec's own operator, where the graph may have it: of the inputs of textvec.Norm.
   std::string own_norm(const std::vector<std::string>& inputs, double epsilon);
+  // By textvec's own operator: of the inputs of textvec.Attention.
+  Edge own_attention(const std::vector<std::string>& inputs, std::size_t heads,
+                     std::size_t key_value_heads, std::size_t width, bool causal);
   // By textvec's own operator: function(x) * factor; an empty factor: none.
   Edge own_activation(const Edge& x, kernels::Activation function, const std::string& factor);
 
@@ -101,6 +114,10 @@ class FusedTarget final : public Blocks {
   Result<void> status_{};
   std::string padding_mask_{};  // int32 [batch, length], made at the first attention
   std::set<std::string> constants_{};
+  std::set<std::string> weights_written_{};
+  bool in_form_ = false;    // one of several forms is being built
+  bool one_piece_ = false;  // and it is that for texts of one piece
+  std::optional<Edge> result_of_form_{};
 
   struct Counts {
     std::string batch{};       // [1]

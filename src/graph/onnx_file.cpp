@@ -180,10 +180,21 @@ void set_external(onnx::TensorProto* tensor, const std::string& key, const std::
 
 struct OnnxFile::State {
   onnx::ModelProto model{};
-  onnx::GraphProto body{};  // of the loop that is being built
-  bool in_body = false;
+  std::vector<onnx::GraphProto> bodies{};  // that are being built, the innermost last
+  std::vector<onnx::GraphProto> ended{};   // and wait for their node
   std::vector<Weight> weights{};
   std::uint64_t data_bytes = 0;
+
+  onnx::GraphProto* graph() { return bodies.empty() ? model.mutable_graph() : &bodies.back(); }
+
+  // Gives the node that was added last one of the bodies that wait.
+  void take_body(const char* attribute_name, onnx::GraphProto body, std::string name) {
+    auto* attribute = graph()->mutable_node()->rbegin()->add_attribute();
+    attribute->set_name(attribute_name);
+    attribute->set_type(onnx::AttributeProto::GRAPH);
+    body.set_name(std::move(name));
+    *attribute->mutable_g() = std::move(body);
+  }
 
   // A model that has none of them names no domain that other programs do not know.
   void use_own_operators() {
@@ -264,8 +275,7 @@ void OnnxFile::output_float(const std::string& name, const std::vector<Dimension
 void OnnxFile::node(std::string_view operation, std::span<const std::string> inputs,
                     std::span<const std::string> outputs, std::string_view domain,
                     std::span<const Attribute> attributes) {
-  auto* graph = state_->in_body ? &state_->body : state_->model.mutable_graph();
-  auto* node = graph->add_node();
+  auto* node = state_->graph()->add_node();
   if (domain == kTextvec) state_->use_own_operators();
   node->set_op_type(std::string(operation));
   node->set_domain(std::string(domain));
@@ -275,28 +285,32 @@ void OnnxFile::node(std::string_view operation, std::span<const std::string> inp
   for (const Attribute& attribute : attributes) set_attribute(node->add_attribute(), attribute);
 }
 
-void OnnxFile::begin_body() {
-  state_->body = {};
-  state_->in_body = true;
-}
+void OnnxFile::begin_body() { state_->bodies.emplace_back(); }
 
 void OnnxFile::end_body(std::span<const BodyPort> inputs, std::span<const BodyPort> outputs) {
-  state_->in_body = false;
+  onnx::GraphProto body = std::move(state_->bodies.back());
+  state_->bodies.pop_back();
   for (const BodyPort& port : inputs) {
-    set_value(state_->body.add_input(), port.name, onnx_type(port.type), port.shape);
+    set_value(body.add_input(), port.name, onnx_type(port.type), port.shape);
   }
   for (const BodyPort& port : outputs) {
-    set_value(state_->body.add_output(), port.name, onnx_type(port.type), port.shape);
+    set_value(body.add_output(), port.name, onnx_type(port.type), port.shape);
   }
+  state_->ended.push_back(std::move(body));
 }
 
 void OnnxFile::loop(std::span<const std::string> inputs, std::span<const std::string> outputs) {
-  state_->body.set_name("body of " + outputs.front());
   node("Loop", inputs, outputs);
-  auto* attribute = state_->model.mutable_graph()->mutable_node()->rbegin()->add_attribute();
-  attribute->set_name("body");
-  attribute->set_type(onnx::AttributeProto::GRAPH);
-  *attribute->mutable_g() = std::move(state_->body);
+  state_->take_body("body", std::move(state_->ended.back()), "body of " + outputs.front());
+  state_->ended.pop_back();
+}
+
+void OnnxFile::branch(const std::string& condition, std::span<const std::string> outputs) {
+  node("If", {&condition, 1}, outputs);
+  auto& ended = state_->ended;
+  state_->take_body("then_branch", std::move(ended[ended.size() - 2]), "if " + condition);
+  state_->take_body("else_branch", std::move(ended.back()), "if not " + condition);
+  ended.resize(ended.size() - 2);
 }
 
 void OnnxFile::weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill,

@@ -47,7 +47,7 @@ inline constexpr std::string_view kDataName = "model.onnx.data";
 
 enum class TensorType : std::uint8_t { Float, Half, Int64, Bool };
 
-// An input or output of a loop's body.
+// An input or output of a body.
 struct BodyPort {
   std::string name{};
   TensorType type = TensorType::Float;
@@ -74,12 +74,15 @@ class OnnxFile {
   void node(std::string_view operation, std::span<const std::string> inputs,
             std::span<const std::string> outputs, std::string_view domain = {},
             std::span<const Attribute> attributes = {});
-  // Nodes from here to end_body() are a loop's body, and see all that is outside it.
+  // Nodes from here to end_body() are a loop's or a branch's body, and see all that is outside it.
+  // A body may hold others.
   void begin_body();
-  // The body's ports are those of the ONNX operator Loop, in its order.
+  // The ports are those of the ONNX operators Loop and If, in their order.
   void end_body(std::span<const BodyPort> inputs, std::span<const BodyPort> outputs);
   // A Loop with the body that was ended last.
   void loop(std::span<const std::string> inputs, std::span<const std::string> outputs);
+  // An If with the two bodies that were ended last: that for true, then that for false.
+  void branch(const std::string& condition, std::span<const std::string> outputs);
   // Tensor of `type`, Float or Half, kept outside the .onnx.
   void weight(const std::string& name, const std::vector<std::size_t>& shape, Fill fill,
               TensorType type = TensorType::Float);

@@ -77,20 +77,23 @@ class DecoderLayer {
 void build_qwen3(const model::Transformer& transformer, Pooling pooling,
                  const model::Weights& weights, Blocks& blocks) {
   const std::string prefix = weights.prefix_of(kTokens, {"", "model.", "0.auto_model."});
-  Edge x = blocks.token_embeddings(prefix + kTokens, transformer.vocabulary_size,
-                                   transformer.hidden_size);
-  for (std::size_t index = 0; index < transformer.layers; ++index) {
-    const DecoderLayer layer(transformer, prefix + "layers." + std::to_string(index) + ".", blocks);
-    if (index + 1 == transformer.layers && pooling == Pooling::LastToken) {
-      const Edge attended =
-          blocks.by_pieces(x, [&](const Edge& piece) { return layer.attend(piece); });
-      x = layer.finish(blocks.last_tokens(x), blocks.last_tokens(attended));
-    } else {
-      x = blocks.by_pieces(
-          x, [&](const Edge& piece) { return layer.finish(piece, layer.attend(piece)); });
+  blocks.for_all_lengths(transformer.hidden_size, [&] {
+    Edge x = blocks.token_embeddings(prefix + kTokens, transformer.vocabulary_size,
+                                     transformer.hidden_size);
+    for (std::size_t index = 0; index < transformer.layers; ++index) {
+      const DecoderLayer layer(transformer, prefix + "layers." + std::to_string(index) + ".",
+                               blocks);
+      if (index + 1 == transformer.layers && pooling == Pooling::LastToken) {
+        const Edge attended =
+            blocks.by_pieces(x, [&](const Edge& piece) { return layer.attend(piece); });
+        x = layer.finish(blocks.last_tokens(x), blocks.last_tokens(attended));
+      } else {
+        x = blocks.by_pieces(
+            x, [&](const Edge& piece) { return layer.finish(piece, layer.attend(piece)); });
+      }
     }
-  }
-  blocks.output(blocks.rms_norm(x, {prefix + "norm.weight", {}, transformer.norm_epsilon}));
+    blocks.output(blocks.rms_norm(x, {prefix + "norm.weight", {}, transformer.norm_epsilon}));
+  });
 }
 
 }  // namespace textvec::graph

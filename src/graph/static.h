@@ -46,6 +46,7 @@ class StaticTarget final : public Blocks {
   Edge rms_norm(const Edge& x, const NormNames& names) override;
   Edge add(const Edge& a, const Edge& b) override;
   Edge gated(const Edge& gate, const Edge& up) override;
+  void for_all_lengths(std::size_t /*hidden_size*/, const Build& build) override { build(); }
   Edge by_pieces(const Edge& x, const Layer& layer) override { return layer(x); }
   Edge causal_attention(const Edge& q, const Edge& k, const Edge& v,
                         const CausalAttention& names) override;

@@ -1,13 +1,14 @@
 // In: queries, keys and values. Out: what each token attends to. See attention.h.
 // Scores are never written for a whole text: 16 or 32 queries at a time meet all keys, and what
 // comes of it meets all values, while it is in the cache. Keys stand in the rows of a tile and
-// queries in its columns, so that the softmax goes over whole vectors; keys and values are read
-// where they lie.
+// queries in its columns, so that the softmax goes over whole vectors. Keys and values are read
+// where they lie, if the cache can hold them there.
 #include "kernels/attention.h"
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 namespace textvec::kernels {
 namespace {
@@ -21,6 +22,24 @@ std::size_t rounded_up(std::size_t value, std::size_t step) {
   return (value + step - 1) / step * step;
 }
 
+// Of rows apart by multiples of 2 KiB hardly any fit into a cache at the same time.
+bool is_crowded(std::size_t width) { return width * sizeof(float) % 2048 == 0; }
+
+bool copies_keys(const AttentionArguments& arguments) {
+  return arguments.cosine != nullptr || is_crowded(arguments.key_value_heads * arguments.head_size);
+}
+
+// A tile reads 16 components at once, which must not end behind the last token's.
+bool copies_values(const AttentionArguments& arguments) {
+  return arguments.head_size % kColumns != 0 ||
+         is_crowded(arguments.key_value_heads * arguments.head_size);
+}
+
+// In floats, from one token's copy to the next: an odd number of the cache's lines.
+std::size_t copy_stride(const AttentionArguments& arguments) {
+  return (rounded_up(arguments.head_size, kColumns) / kColumns | 1U) * kColumns;
+}
+
 // One head of one text, and the scratch of the thread that computes it.
 class Head {
  public:
@@ -28,22 +47,27 @@ class Head {
       : arguments_(arguments),
         set_(set),
         size_(arguments.head_size),
-        width_(arguments.heads * arguments.head_size),
-        query_panels_(scratch),
+        width_(arguments.heads * size_),
+        key_width_(arguments.key_value_heads * size_),
+        query_(scratch),
+        query_panels_(query_ + rounded_up(size_, kColumns)),
         scores_(query_panels_ + 2 * size_ * kColumns),
-        copied_values_(scores_ + arguments.length * 2 * kColumns) {}
+        copies_(scores_ + 2 * arguments.length * kColumns) {}
 
   static std::size_t scratch_floats(const AttentionArguments& arguments) {
-    const std::size_t of_queries = 2 * kColumns * (arguments.head_size + arguments.length);
-    if (arguments.head_size % kColumns == 0) return of_queries;
-    return of_queries + arguments.length * rounded_up(arguments.head_size, kColumns);
+    const std::size_t copies =
+        std::size_t{copies_keys(arguments)} + std::size_t{copies_values(arguments)};
+    return rounded_up(arguments.head_size, kColumns) +
+           2 * kColumns * (arguments.head_size + arguments.length) +
+           copies * arguments.length * copy_stride(arguments);
   }
 
   void run(std::size_t text, std::size_t head) {
     first_ = text * arguments_.length * width_ + head * size_;
     column_ = head * size_;
     tokens_ = arguments_.tokens[text];
-    find_values();
+    const std::size_t shared_by = arguments_.heads / arguments_.key_value_heads;
+    find_keys_and_values(text * arguments_.length * key_width_ + head / shared_by * size_);
     for (std::size_t query = 0; query < tokens_;) {
       const bool two = tokens_ - query > kColumns && !set_.f32_pair.empty();
       panels_ = two ? 2 : 1;
@@ -56,23 +80,45 @@ class Head {
   }
 
  private:
-  // Of queries (0), keys (1) or values (2).
+  // Of queries (0) or values (2). That of the keys would add the same to all scores of a query,
+  // which the softmax takes away again.
   float bias(std::size_t which, std::size_t component) const {
     return arguments_.bias != nullptr ? arguments_.bias[which * width_ + column_ + component] : 0;
   }
 
-  // A tile reads 16 components at once, which must not end behind the last token's.
-  void find_values() {
-    values_ = arguments_.values + first_;
-    values_stride_ = width_;
-    if (size_ % kColumns == 0) return;
-    values_stride_ = rounded_up(size_, kColumns);
-    float* out = copied_values_;
-    for (std::size_t token = 0; token < tokens_; ++token) {
-      std::fill(std::copy_n(values_ + token * width_, size_, out), out + values_stride_, 0.0F);
-      out += values_stride_;
+  void rotate(const float* from, std::size_t token, float* to) const {
+    const std::size_t angle = token * size_ / 2;
+    set_.rotate(from, arguments_.cosine + angle, arguments_.sine + angle, size_, to);
+  }
+
+  void find_keys_and_values(std::size_t first) {
+    keys_ = arguments_.keys + first;
+    values_ = arguments_.values + first;
+    keys_stride_ = values_stride_ = key_width_;
+    const std::size_t stride = copy_stride(arguments_);
+    float* out = copies_;
+    if (copies_keys(arguments_)) {
+      for (std::size_t token = 0; token < tokens_; ++token) {
+        const float* from = keys_ + token * key_width_;
+        float* to = out + token * stride;
+        if (arguments_.cosine != nullptr) {
+          rotate(from, token, to);
+        } else {
+          std::copy_n(from, size_, to);
+        }
+      }
+      keys_ = out;
+      keys_stride_ = stride;
+      out += arguments_.length * stride;
     }
-    values_ = copied_values_;
+    if (copies_values(arguments_)) {
+      for (std::size_t token = 0; token < tokens_; ++token) {
+        float* to = out + token * stride;
+        std::fill(std::copy_n(values_ + token * key_width_, size_, to), to + stride, 0.0F);
+      }
+      values_ = out;
+      values_stride_ = stride;
+    }
   }
 
   // [panels, head_size, 16]. Scaled so that the softmax's powers are of two. Missing queries are
@@ -82,6 +128,10 @@ class Head {
     std::fill_n(query_panels_, panels_ * size_ * kColumns, 0.0F);
     for (std::size_t i = 0; i < count; ++i) {
       const float* from = arguments_.queries + first_ + (query + i) * width_;
+      if (arguments_.cosine != nullptr) {
+        rotate(from, query + i, query_);
+        from = query_;
+      }
       float* out = query_panels_ + i / kColumns * size_ * kColumns + i % kColumns;
       for (std::size_t component = 0; component < size_; ++component) {
         out[component * kColumns] = (from[component] + bias(0, component)) * scale;
@@ -101,12 +151,11 @@ class Head {
     }
   }
 
-  // [tokens, panels * 16]. The keys' bias adds the same to all scores of a query, which the softmax
-  // takes away again.
-  void meet_keys() const {
+  // [seen, panels * 16].
+  void meet_keys(std::size_t seen) const {
     Step step;
-    step.input = reinterpret_cast<const std::byte*>(arguments_.keys + first_);
-    step.input_row = width_ * sizeof(float);
+    step.input = reinterpret_cast<const std::byte*>(keys_);
+    step.input_row = keys_stride_ * sizeof(float);
     step.input_depth = sizeof(float);
     step.weights = reinterpret_cast<const std::byte*>(query_panels_);
     step.weights_depth = kColumns * sizeof(float);
@@ -115,10 +164,18 @@ class Head {
     step.output = scores_;
     step.output_stride = panels_ * kColumns;
     step.columns = panels_ * kColumns;
-    multiply(step, tokens_, panels_);
+    multiply(step, seen, panels_);
   }
 
-  void meet_values(std::size_t count, float* output) const {
+  // Takes the scores of keys behind their query away.
+  void hide_later(std::size_t query, std::size_t seen) const {
+    for (std::size_t key = query + 1; key < seen; ++key) {
+      std::fill_n(scores_ + key * panels_ * kColumns, key - query,
+                  -std::numeric_limits<float>::infinity());
+    }
+  }
+
+  void meet_values(std::size_t seen, std::size_t count, float* output) const {
     for (std::size_t begin = 0; begin < size_;) {
       const bool two = size_ - begin > kColumns && !set_.f32_pair.empty();
       const std::size_t columns = (two ? 2 : 1) * kColumns;
@@ -129,7 +186,7 @@ class Head {
       step.weights = reinterpret_cast<const std::byte*>(values_ + begin);
       step.weights_depth = values_stride_ * sizeof(float);
       step.beside = kColumns * sizeof(float);
-      step.depth = tokens_;
+      step.depth = seen;
       step.output = output + begin;
       step.output_stride = width_;
       step.columns = std::min(columns, size_ - begin);
@@ -139,12 +196,14 @@ class Head {
   }
 
   void attend(std::size_t query, std::size_t count) const {
+    const std::size_t seen = arguments_.causal ? query + count : tokens_;
     pack_queries(query, count);
-    meet_keys();
+    meet_keys(seen);
+    if (arguments_.causal) hide_later(query, seen);
     alignas(64) float sums[2 * kColumns];
-    set_.powers(scores_, tokens_, panels_ * kColumns, sums);
+    set_.powers(scores_, seen, panels_ * kColumns, sums);
     float* output = arguments_.output + first_ + query * width_;
-    meet_values(count, output);
+    meet_values(seen, count, output);
     for (std::size_t i = 0; i < count; ++i) {
       float* out = output + i * width_;
       const float scale = 1 / sums[i];
@@ -159,15 +218,19 @@ class Head {
   const Tiles& set_;
   const std::size_t size_;
   const std::size_t width_;
+  const std::size_t key_width_;
   std::size_t first_ = 0;   // of the text's and the head's numbers
   std::size_t column_ = 0;  // of the head
   std::size_t tokens_ = 0;
   std::size_t panels_ = 1;  // of queries
+  const float* keys_ = nullptr;
   const float* values_ = nullptr;
-  std::size_t values_stride_ = 0;  // in floats
-  float* const query_panels_;
-  float* const scores_;
-  float* const copied_values_;
+  std::size_t keys_stride_ = 0;  // in floats
+  std::size_t values_stride_ = 0;
+  float* const query_;         // [head_size]
+  float* const query_panels_;  // [2, head_size, 16]
+  float* const scores_;        // [length, 32]
+  float* const copies_;
 };
 
 std::size_t workers_of(const AttentionArguments& arguments) {

@@ -1,5 +1,5 @@
-// In: queries, keys and values of texts. Out: what each token attends to, in both directions, on
-// the instructions that this processor has.
+// In: queries, keys and values of texts. Out: what each token attends to, in both directions or to
+// those before it, on the instructions that this processor has.
 #pragma once
 
 #include <cstddef>
@@ -12,16 +12,23 @@
 namespace textvec::kernels {
 
 // softmax(q k^T / sqrt(head_size)) v for each head (arXiv 1706.03762), over the tokens of a text.
-// What is behind them is padding: it is not looked at, and gets zeros.
+// What is behind them is padding: it is not looked at, and gets zeros. Heads share keys and values
+// in groups of heads / key_value_heads (arXiv 2305.13245).
 struct AttentionArguments {
   const float* queries = nullptr;  // [texts, length, heads * head_size]
-  const float* keys = nullptr;     // the same
+  const float* keys = nullptr;     // [texts, length, key_value_heads * head_size]
   const float* values = nullptr;   // the same
-  // [3, heads * head_size], added to queries, keys and values; nullptr: none
+  // [3, heads * head_size], added to queries, keys and values; nullptr: none, as where heads share
   const float* bias = nullptr;
+  // [length or more, head_size / 2]: queries and keys are turned by their position's angles, half a
+  // head against the other half (arXiv 2104.09864, as Hugging Face lays heads out); nullptr: not
+  const float* cosine = nullptr;
+  const float* sine = nullptr;
+  bool causal = false;                    // a token attends to itself and to those before it
   std::span<const std::size_t> tokens{};  // of each text, at most `length`
   std::size_t length = 0;
   std::size_t heads = 0;
+  std::size_t key_value_heads = 0;  // `heads` is a multiple
   std::size_t head_size = 0;
   float* output = nullptr;       // [texts, length, heads * head_size]
   std::size_t threads = 1;       // that `parallel` has

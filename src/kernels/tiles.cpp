@@ -451,6 +451,28 @@ void powers(float* values, std::size_t depth, std::size_t columns, float* sums) 
   }
 }
 
+void rotate(const float* from, const float* cosine, const float* sine, std::size_t size,
+            float* to) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const std::size_t half = size / 2;
+  std::size_t i = 0;
+  for (; i + lanes <= half; i += lanes) {
+    const auto x = hn::LoadU(tag, from + i);
+    const auto y = hn::LoadU(tag, from + half + i);
+    const auto cosines = hn::LoadU(tag, cosine + i);
+    const auto sines = hn::LoadU(tag, sine + i);
+    hn::StoreU(hn::NegMulAdd(y, sines, hn::Mul(x, cosines)), tag, to + i);
+    hn::StoreU(hn::MulAdd(x, sines, hn::Mul(y, cosines)), tag, to + half + i);
+  }
+  for (; i < half; ++i) {
+    const float x = from[i];
+    const float y = from[half + i];
+    to[i] = x * cosine[i] - y * sine[i];
+    to[half + i] = y * cosine[i] + x * sine[i];
+  }
+}
+
 // ---- what best_tiles() gives
 
 template <std::size_t kPanels, std::size_t... kIndex>
@@ -485,6 +507,7 @@ constexpr Tiles plain_tiles() {
   tiles.largest_magnitude = largest_magnitude;
   tiles.round_fine = round_fine;
   tiles.powers = powers;
+  tiles.rotate = rotate;
   return tiles;
 }
 

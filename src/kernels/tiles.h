@@ -64,6 +64,10 @@ struct Tiles {
   // Of `depth` rows of 16 or 32 columns, in place: 2^(value - the column's largest), and their
   // sums.
   void (*powers)(float* values, std::size_t depth, std::size_t columns, float* sums) = nullptr;
+  // Rotary positions: each of the first half of `size` components is turned with the one as far
+  // into the second.
+  void (*rotate)(const float* from, const float* cosine, const float* sine, std::size_t size,
+                 float* to) = nullptr;
 };
 
 // Those of the best instruction set that this processor has.

@@ -60,6 +60,15 @@ std::size_t elements_of(const Ort::ConstValue& value) {
   return value.GetTensorTypeAndShapeInfo().GetElementCount();
 }
 
+// An input behind the required ones.
+std::optional<Ort::ConstValue> optional_input(const Ort::KernelContext& context,
+                                              std::size_t index) {
+  if (index >= context.GetInputCount()) return std::nullopt;
+  const Ort::ConstValue value = context.GetInput(index);
+  if (static_cast<const OrtValue*>(value) == nullptr) return std::nullopt;
+  return value;
+}
+
 struct OtherInput {
   const char* name;
   std::size_t elements;  // as many as it should have
@@ -71,13 +80,13 @@ std::optional<std::string> read_others(const Ort::KernelContext& context,
                                        std::span<const std::int64_t> shape,
                                        std::span<const OtherInput> others) {
   if (shape.empty()) return "the input is a single number; it takes rows";
-  for (std::size_t i = 0; i < others.size() && i + 1 < context.GetInputCount(); ++i) {
-    const Ort::ConstValue value = context.GetInput(i + 1);
-    if (static_cast<const OrtValue*>(value) == nullptr) continue;
-    if (elements_of(value) != others[i].elements) {
-      return wrong_count(others[i].name, elements_of(value), others[i].elements);
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    const auto value = optional_input(context, i + 1);
+    if (!value) continue;
+    if (elements_of(*value) != others[i].elements) {
+      return wrong_count(others[i].name, elements_of(*value), others[i].elements);
     }
-    others[i].values = value.GetTensorData<float>();
+    others[i].values = value->GetTensorData<float>();
   }
   return std::nullopt;
 }
@@ -226,9 +235,15 @@ struct LinearOperator : ProcessorOperator<LinearOperator, LinearKernel> {
 
 // --- textvec.Attention
 
+struct Heads {
+  std::size_t queries = 0;
+  std::size_t keys_and_values = 0;
+};
+
 class AttentionKernel {
  public:
-  AttentionKernel(std::size_t heads, unsigned threads) : heads_(heads), threads_(threads) {}
+  AttentionKernel(Heads heads, bool causal, unsigned threads)
+      : heads_(heads), causal_(causal), threads_(threads) {}
 
   OrtStatusPtr ComputeV2(OrtKernelContext* raw) const noexcept {
     return guarded([&] { return compute(Ort::KernelContext(raw)); });
@@ -239,46 +254,81 @@ class AttentionKernel {
     const Ort::ConstValue queries = context.GetInput(0);
     const auto shape = queries.GetTensorTypeAndShapeInfo().GetShape();
     const auto width = shape.size() == 3 ? static_cast<std::size_t>(shape[2]) : 0;
-    if (width == 0 || width % heads_ != 0) {
+    if (width == 0 || width % heads_.queries != 0) {
       return invalid("textvec.Attention: queries of " + std::to_string(width) + " components for " +
-                     std::to_string(heads_) + " heads");
+                     std::to_string(heads_.queries) + " heads");
     }
     kernels::AttentionArguments arguments;
     arguments.length = static_cast<std::size_t>(shape[1]);
-    arguments.heads = heads_;
-    arguments.head_size = width / heads_;
+    arguments.heads = heads_.queries;
+    arguments.key_value_heads = heads_.keys_and_values;
+    arguments.head_size = width / heads_.queries;
+    arguments.causal = causal_;
     arguments.threads = threads_;
-    const auto texts = static_cast<std::size_t>(shape[0]);
-    const Ort::ConstValue mask = context.GetInput(3);
-    const std::pair<const char*, std::size_t> wanted[] = {
-        {"tensor of keys", texts * arguments.length * width},
-        {"tensor of values", texts * arguments.length * width},
-        {"mask", texts * arguments.length},
-        {"bias", 3 * width}};
-    for (std::size_t i = 0; i + 1 < context.GetInputCount(); ++i) {
-      const std::size_t elements = elements_of(context.GetInput(i + 1));
-      if (elements == wanted[i].second) continue;
-      return invalid("textvec.Attention: " +
-                     wrong_count(wanted[i].first, elements, wanted[i].second));
-    }
     arguments.queries = queries.GetTensorData<float>();
-    arguments.keys = context.GetInput(1).GetTensorData<float>();
-    arguments.values = context.GetInput(2).GetTensorData<float>();
-    if (context.GetInputCount() > 4) arguments.bias = context.GetInput(4).GetTensorData<float>();
+    const auto texts = static_cast<std::size_t>(shape[0]);
     std::vector<std::size_t> tokens(texts);
-    const std::int64_t* row = mask.GetTensorData<std::int64_t>();
-    for (std::size_t& count : tokens) {
-      count = static_cast<std::size_t>(std::count(row, row + arguments.length, std::int64_t{1}));
-      row += arguments.length;
+    if (const auto wrong = read_inputs(context, tokens, arguments)) {
+      return invalid("textvec.Attention: " + *wrong);
     }
-    arguments.tokens = tokens;
     arguments.output = context.GetOutput(0, shape).GetTensorMutableData<float>();
     const Scratch scratch(context, kernels::attention_scratch_bytes(arguments));
     kernels::attention(arguments, scratch.bytes(), parallel_of(context));
     return Ort::Status(nullptr);
   }
 
-  const std::size_t heads_;
+  // All but the queries. What is wrong, if anything is.
+  std::optional<std::string> read_inputs(const Ort::KernelContext& context,
+                                         std::vector<std::size_t>& tokens,
+                                         kernels::AttentionArguments& arguments) const {
+    const std::size_t rows = tokens.size() * arguments.length;
+    const std::size_t key_width = heads_.keys_and_values * arguments.head_size;
+    const Ort::ConstValue mask = context.GetInput(3);
+    if (elements_of(mask) != rows) return wrong_count("mask", elements_of(mask), rows);
+    const std::int64_t* row = mask.GetTensorData<std::int64_t>();
+    for (std::size_t& count : tokens) {
+      count = static_cast<std::size_t>(std::count(row, row + arguments.length, std::int64_t{1}));
+      row += arguments.length;
+    }
+    arguments.tokens = tokens;
+    const struct {
+      std::size_t index;
+      const char* name;
+      std::size_t elements;
+      const float*& values;
+    } wanted[] = {{1, "tensor of keys", rows * key_width, arguments.keys},
+                  {2, "tensor of values", rows * key_width, arguments.values},
+                  {4, "bias", 3 * heads_.queries * arguments.head_size, arguments.bias}};
+    for (const auto& [index, name, elements, values] : wanted) {
+      const auto found = optional_input(context, index);
+      if (!found) continue;
+      if (elements_of(*found) != elements) return wrong_count(name, elements_of(*found), elements);
+      values = found->GetTensorData<float>();
+    }
+    return read_angles(context, arguments);
+  }
+
+  static std::optional<std::string> read_angles(const Ort::KernelContext& context,
+                                                kernels::AttentionArguments& arguments) {
+    const auto cosine = optional_input(context, 5);
+    const auto sine = optional_input(context, 6);
+    if (!cosine || !sine) return std::nullopt;
+    if (arguments.head_size % 2 != 0) {
+      return "heads of " + std::to_string(arguments.head_size) + " components cannot be turned";
+    }
+    const std::size_t least = arguments.length * arguments.head_size / 2;
+    for (const auto& table : {*cosine, *sine}) {
+      if (elements_of(table) >= least) continue;
+      return "a table of " + std::to_string(elements_of(table)) + " angles; " +
+             std::to_string(arguments.length) + " tokens take " + std::to_string(least);
+    }
+    arguments.cosine = cosine->GetTensorData<float>();
+    arguments.sine = sine->GetTensorData<float>();
+    return std::nullopt;
+  }
+
+  const Heads heads_;
+  const bool causal_;
   const unsigned threads_;
 };
 
@@ -286,7 +336,7 @@ struct AttentionOperator : ProcessorOperator<AttentionOperator, AttentionKernel>
   explicit AttentionOperator(unsigned thread_count) : threads(thread_count) {}
 
   const char* GetName() const { return "Attention"; }
-  std::size_t GetInputTypeCount() const { return 5; }
+  std::size_t GetInputTypeCount() const { return 7; }
   ONNXTensorElementDataType GetInputType(std::size_t index) const {
     return index == 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
   }
@@ -296,11 +346,15 @@ struct AttentionOperator : ProcessorOperator<AttentionOperator, AttentionKernel>
 
   Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) const {
     const auto heads = info.GetAttribute<std::int64_t>("num_heads");
-    if (heads < 1 || heads > kFeaturesMax) {
-      return invalid("textvec.Attention: " + std::to_string(heads) + " heads; it takes 1 to " +
-                     std::to_string(kFeaturesMax));
+    const auto shared = info.GetAttribute<std::int64_t>("kv_num_heads");
+    if (heads < 1 || heads > kFeaturesMax || shared < 1 || heads % shared != 0) {
+      return invalid("textvec.Attention: " + std::to_string(heads) + " heads and " +
+                     std::to_string(shared) + " of keys and values; it takes 1 to " +
+                     std::to_string(kFeaturesMax) + ", and a multiple");
     }
-    *kernel = new AttentionKernel(static_cast<std::size_t>(heads), threads);
+    *kernel =
+        new AttentionKernel({static_cast<std::size_t>(heads), static_cast<std::size_t>(shared)},
+                            info.GetAttribute<std::int64_t>("causal") != 0, threads);
     return Ort::Status(nullptr);
   }
 

@@ -16,27 +16,43 @@ using testing::random_floats;
 
 struct Texts {
   Texts(std::vector<std::size_t> token_counts, std::size_t text_length, std::size_t head_count,
-        std::size_t size)
-      : tokens(std::move(token_counts)), length(text_length), heads(head_count), head_size(size) {
-    const std::size_t count = tokens.size() * length * width();
-    queries = random_floats(count, 1);
-    keys = random_floats(count, 2);
-    values = random_floats(count, 3);
+        std::size_t size, std::size_t shared_by = 1)
+      : tokens(std::move(token_counts)),
+        length(text_length),
+        heads(head_count),
+        key_value_heads(head_count / shared_by),
+        head_size(size) {
+    const std::size_t count = tokens.size() * length;
+    queries = random_floats(count * width(), 1);
+    keys = random_floats(count * key_width(), 2);
+    values = random_floats(count * key_width(), 3);
     bias = random_floats(3 * width(), 4);
+    const Floats angles = random_floats(length * head_size / 2, 5);
+    for (const float angle : angles) {
+      cosine.push_back(std::cos(angle));
+      sine.push_back(std::sin(angle));
+    }
   }
 
   std::size_t width() const { return heads * head_size; }
+  std::size_t key_width() const { return key_value_heads * head_size; }
 
-  Floats run(const Tiles* tiles, bool with_bias = true, std::size_t threads = 1) const {
+  Floats run(const Tiles* tiles, std::size_t threads = 1) const {
     Floats output(queries.size(), -1.0F);
     AttentionArguments given;
     given.queries = queries.data();
     given.keys = keys.data();
     given.values = values.data();
     if (with_bias) given.bias = bias.data();
+    if (rotary) {
+      given.cosine = cosine.data();
+      given.sine = sine.data();
+    }
+    given.causal = causal;
     given.tokens = tokens;
     given.length = length;
     given.heads = heads;
+    given.key_value_heads = key_value_heads;
     given.head_size = head_size;
     given.output = output.data();
     given.threads = threads;
@@ -49,19 +65,34 @@ struct Texts {
     return output;
   }
 
-  // The formula, in double, of one token: [width].
-  std::vector<double> twin(std::size_t text, std::size_t token, bool with_bias) const {
-    const auto at = [&](const Floats& of, std::size_t which, std::size_t row, std::size_t i) {
-      return static_cast<double>(of[(text * length + row) * width() + i]) +
-             (with_bias ? static_cast<double>(bias[which * width() + i]) : 0.0);
+  // Component i of a head, with its bias, turned by the token's angles.
+  double turned(const Floats& of, std::size_t which, std::size_t row, std::size_t token,
+                std::size_t begin, std::size_t i) const {
+    const std::size_t stride = which == 0 ? width() : key_width();
+    const auto at = [&](std::size_t component) {
+      return static_cast<double>(of[row * stride + begin + component]) +
+             (with_bias ? static_cast<double>(bias[which * width() + begin + component]) : 0.0);
     };
+    const std::size_t half = head_size / 2;
+    if (!rotary || which == 2) return at(i);
+    const double c = cosine[token * half + i % half];
+    const double s = sine[token * half + i % half];
+    return i < half ? at(i) * c - at(i + half) * s : at(i) * c + at(i - half) * s;
+  }
+
+  // The formula, in double, of one token: [width].
+  std::vector<double> twin(std::size_t text, std::size_t token) const {
     std::vector<double> result(width());
-    std::vector<double> weights(tokens[text]);
-    for (std::size_t begin = 0; begin < width(); begin += head_size) {
+    std::vector<double> weights(causal ? token + 1 : tokens[text]);
+    const std::size_t first = text * length;
+    for (std::size_t head = 0; head < heads; ++head) {
+      const std::size_t begin = head * head_size;
+      const std::size_t shared = head * key_value_heads / heads * head_size;
       for (std::size_t key = 0; key < weights.size(); ++key) {
         weights[key] = 0;
-        for (std::size_t i = begin; i < begin + head_size; ++i) {
-          weights[key] += at(queries, 0, token, i) * at(keys, 1, key, i);
+        for (std::size_t i = 0; i < head_size; ++i) {
+          weights[key] += turned(queries, 0, first + token, token, begin, i) *
+                          turned(keys, 1, first + key, key, shared, i);
         }
         weights[key] /= std::sqrt(static_cast<double>(head_size));
       }
@@ -71,18 +102,38 @@ struct Texts {
         weight = std::exp(weight - largest);
         sum += weight;
       }
-      for (std::size_t i = begin; i < begin + head_size; ++i) {
+      for (std::size_t i = 0; i < head_size; ++i) {
         for (std::size_t key = 0; key < weights.size(); ++key) {
-          result[i] += weights[key] / sum * at(values, 2, key, i);
+          result[begin + i] += weights[key] / sum * turned(values, 2, first + key, key, shared, i);
         }
       }
     }
     return result;
   }
 
+  void expect_twin(const Floats& output) const {
+    for (std::size_t text = 0; text < tokens.size(); ++text) {
+      for (std::size_t token = 0; token < length; ++token) {
+        const float* found = &output[(text * length + token) * width()];
+        if (token >= tokens[text]) {
+          for (std::size_t i = 0; i < width(); ++i) ASSERT_EQ(found[i], 0) << text;
+          continue;
+        }
+        const auto wanted = twin(text, token);
+        for (std::size_t i = 0; i < width(); ++i) {
+          ASSERT_NEAR(static_cast<double>(found[i]), wanted[i], 1e-5)
+              << head_size << ": " << text << ", " << token << ", " << i;
+        }
+      }
+    }
+  }
+
   std::vector<std::size_t> tokens;
-  std::size_t length, heads, head_size;
-  Floats queries, keys, values, bias;
+  std::size_t length, heads, key_value_heads, head_size;
+  bool with_bias = true;
+  bool rotary = false;
+  bool causal = false;
+  Floats queries, keys, values, bias, cosine, sine;
 };
 
 class EveryTilesAttend : public ::testing::TestWithParam<const Tiles*> {};
@@ -93,47 +144,56 @@ INSTANTIATE_TEST_SUITE_P(Attention, EveryTilesAttend, ::testing::ValuesIn(usable
                            return name;
                          });
 
-// Around the 16 queries of a panel, the 32 of two, and the rows of every tile, heads of any size.
+const std::vector<std::size_t> kTokens{1, 2, 5, 6, 11, 12, 13, 15, 16, 17, 31, 32, 33, 48, 50};
+
+// Around the 16 queries of a panel, the 32 of two, and the rows of every tile, heads of any size;
+// the last is of 2 KiB in all, which the cache does not like.
 TEST_P(EveryTilesAttend, AsTheFormulaSays) {
-  for (const std::size_t head_size : {1U, 12U, 13U, 16U, 17U, 32U, 80U}) {
-    const Texts texts({1, 2, 5, 6, 11, 12, 13, 15, 16, 17, 31, 32, 33, 48, 50}, 50, 2, head_size);
+  for (const std::size_t head_size : {1U, 12U, 13U, 16U, 17U, 32U, 80U, 256U}) {
+    Texts texts(kTokens, 50, 2, head_size);
     for (const bool with_bias : {false, true}) {
-      const Floats output = texts.run(GetParam(), with_bias);
-      for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
-        for (std::size_t token = 0; token < texts.length; ++token) {
-          const float* found = &output[(text * texts.length + token) * texts.width()];
-          if (token >= texts.tokens[text]) {
-            for (std::size_t i = 0; i < texts.width(); ++i) ASSERT_EQ(found[i], 0) << text;
-            continue;
-          }
-          const auto wanted = texts.twin(text, token, with_bias);
-          for (std::size_t i = 0; i < texts.width(); ++i) {
-            ASSERT_NEAR(static_cast<double>(found[i]), wanted[i], 1e-5)
-                << head_size << ": " << text << ", " << token << ", " << i;
-          }
-        }
-      }
+      texts.with_bias = with_bias;
+      texts.expect_twin(texts.run(GetParam()));
+    }
+  }
+}
+
+TEST_P(EveryTilesAttend, AsADecoderDoes) {
+  for (const std::size_t head_size : {2U, 12U, 16U, 34U, 128U}) {
+    for (const std::size_t shared_by : {1U, 2U, 4U}) {
+      Texts texts(kTokens, 50, 4, head_size, shared_by);
+      texts.with_bias = false;
+      texts.causal = true;
+      texts.expect_twin(texts.run(GetParam()));
+      texts.rotary = true;
+      texts.expect_twin(texts.run(GetParam()));
     }
   }
 }
 
 TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
-  const Texts texts({70, 3, 16, 40}, 70, 3, 32);
-  const Floats together = texts.run(GetParam());
-  EXPECT_EQ(texts.run(GetParam(), true, 3), together);
-  for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
-    const std::size_t tokens = texts.tokens[text];
-    Texts alone({tokens}, tokens, 3, 32);
-    const auto own = [&](const Floats& all) {
-      const auto first =
-          all.begin() + static_cast<std::ptrdiff_t>(text * texts.length * texts.width());
-      return Floats(first, first + static_cast<std::ptrdiff_t>(tokens * texts.width()));
-    };
-    alone.queries = own(texts.queries);
-    alone.keys = own(texts.keys);
-    alone.values = own(texts.values);
-    alone.bias = texts.bias;
-    EXPECT_EQ(alone.run(GetParam()), own(together)) << text;
+  for (const bool decoder : {false, true}) {
+    Texts texts({70, 3, 16, 40}, 70, 3, 32);
+    texts.rotary = texts.causal = decoder;
+    const Floats together = texts.run(GetParam());
+    EXPECT_EQ(texts.run(GetParam(), 3), together);
+    for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
+      const std::size_t tokens = texts.tokens[text];
+      Texts alone({tokens}, tokens, 3, 32);
+      const auto own = [&](const Floats& all) {
+        const auto first =
+            all.begin() + static_cast<std::ptrdiff_t>(text * texts.length * texts.width());
+        return Floats(first, first + static_cast<std::ptrdiff_t>(tokens * texts.width()));
+      };
+      alone.queries = own(texts.queries);
+      alone.keys = own(texts.keys);
+      alone.values = own(texts.values);
+      alone.bias = texts.bias;
+      alone.cosine = texts.cosine;
+      alone.sine = texts.sine;
+      alone.rotary = alone.causal = decoder;
+      EXPECT_EQ(alone.run(GetParam()), own(together)) << text;
+    }
   }
 }
 
@@ -162,11 +222,12 @@ TEST_P(EveryTilesAttend, KeepWhatIsWrongInItsText) {
 // Scores that no exponential can hold.
 TEST_P(EveryTilesAttend, ToTheLargestOfHugeScores) {
   Texts texts({3}, 3, 1, 16);
+  texts.with_bias = false;
   for (float& value : texts.queries) value = 100;
   for (std::size_t i = 0; i < texts.keys.size(); ++i) {
     texts.keys[i] = i / 16 == 1 ? 100.0F : -100.0F;
   }
-  const Floats output = texts.run(GetParam(), false);
+  const Floats output = texts.run(GetParam());
   for (std::size_t i = 0; i < output.size(); ++i) {
     EXPECT_FLOAT_EQ(output[i], texts.values[16 + i % 16]) << i;
   }

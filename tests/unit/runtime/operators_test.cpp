@@ -186,11 +186,15 @@ TEST(NormOperator, RefusesWhatDoesNotFit) {
                  "the residual has 4 numbers; it should have 16");
 }
 
+std::vector<graph::Attribute> heads(std::int64_t count, std::int64_t shared, bool causal = false) {
+  return {{"num_heads", count}, {"kv_num_heads", shared}, {"causal", std::int64_t{causal}}};
+}
+
 TEST(AttentionOperator, AttendsToTheTokensOfItsText) {
   const auto session =
       open(Call{"Attention",
                 {{"states", 0}, {"states", 0}, {"attention_mask", 0}, {"bias", 12}},
-                {{"num_heads", std::int64_t{2}}}});
+                heads(2, 2)});
   ASSERT_TRUE(session) << session.error().message;
   const auto states = (*session)->run(some_batch(), {});
   ASSERT_TRUE(states) << states.error().message;
@@ -202,22 +206,50 @@ TEST(AttentionOperator, AttendsToTheTokensOfItsText) {
   }
 }
 
-TEST(AttentionOperator, RefusesWhatDoesNotFit) {
-  const std::vector<graph::Attribute> heads{{"num_heads", std::int64_t{2}}};
-  const std::pair<std::string, std::size_t> mask{"attention_mask", 0};
-  expect_refused({"Attention", {{"keys", 4}, {"states", 0}, mask}, heads},
-                 "the tensor of keys has 4 numbers; it should have 16");
-  expect_refused({"Attention", {{"states", 0}, {"values", 4}, mask}, heads},
-                 "the tensor of values has 4 numbers; it should have 16");
-  expect_refused({"Attention", {{"states", 0}, {"states", 0}, mask, {"bias", 11}}, heads},
-                 "the bias has 11 numbers; it should have 12");
-  expect_refused(
-      {"Attention", {{"states", 0}, {"states", 0}, mask}, {{"num_heads", std::int64_t{3}}}},
-      "queries of 4 components for 3 heads");
+TEST(AttentionOperator, LooksBackOnlyWhenItIsCausal) {
   const auto session = open(
-      Call{"Attention", {{"states", 0}, {"states", 0}, mask}, {{"num_heads", std::int64_t{0}}}});
-  ASSERT_FALSE(session);
-  EXPECT_NE(session.error().message.find("0 heads; it takes 1 to"), std::string::npos);
+      Call{"Attention", {{"states", 0}, {"states", 0}, {"attention_mask", 0}}, heads(2, 2, true)});
+  ASSERT_TRUE(session) << session.error().message;
+  const auto states = (*session)->run(some_batch(), {});
+  ASSERT_TRUE(states) << states.error().message;
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_FLOAT_EQ(states->row(0)[i], 3);
+    EXPECT_NEAR(states->row(0)[4 + i], 4, 5e-3);
+  }
+}
+
+TEST(AttentionOperator, RefusesWhatDoesNotFit) {
+  const std::pair<std::string, std::size_t> states{"states", 0};
+  const std::pair<std::string, std::size_t> mask{"attention_mask", 0};
+  expect_refused({"Attention", {{"keys", 4}, states, mask}, heads(2, 2)},
+                 "the tensor of keys has 4 numbers; it should have 16");
+  expect_refused({"Attention", {{"keys", 7}, states, mask}, heads(2, 1)},
+                 "the tensor of keys has 7 numbers; it should have 8");
+  expect_refused({"Attention", {states, {"values", 4}, mask}, heads(2, 2)},
+                 "the tensor of values has 4 numbers; it should have 16");
+  expect_refused({"Attention", {states, states, mask, {"bias", 11}}, heads(2, 2)},
+                 "the bias has 11 numbers; it should have 12");
+  // Two tokens of heads of two take two angles.
+  expect_refused(
+      {"Attention", {states, states, mask, {"bias", 12}, {"cosine", 1}, {"sine", 2}}, heads(2, 2)},
+      "a table of 1 angles; 2 tokens take 2");
+  expect_refused(
+      {"Attention", {states, states, mask, {"bias", 12}, {"cosine", 2}, {"sine", 1}}, heads(2, 2)},
+      "a table of 1 angles; 2 tokens take 2");
+  expect_refused(
+      {"Attention", {states, states, mask, {"bias", 12}, {"cosine", 4}, {"sine", 4}}, heads(4, 4)},
+      "heads of 1 components cannot be turned");
+  expect_refused({"Attention", {states, states, mask}, heads(3, 3)},
+                 "queries of 4 components for 3 heads");
+  for (const auto& [count, shared] :
+       {std::pair(0, 0), std::pair(0, 1), std::pair(2, 0), std::pair(2, 3), std::pair(3, 2)}) {
+    const auto session = open(Call{"Attention", {states, states, mask}, heads(count, shared)});
+    ASSERT_FALSE(session) << count << ", " << shared;
+    EXPECT_NE(session.error().message.find(std::to_string(count) + " heads and " +
+                                           std::to_string(shared) + " of keys and values"),
+              std::string::npos)
+        << session.error().message;
+  }
 }
 
 struct ActivationNode {
