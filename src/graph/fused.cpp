@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "graph/fill.h"
@@ -395,6 +396,18 @@ std::string FusedTarget::empty(const std::vector<std::string>& shape) {
   return node("ConstantOfShape", {node("Concat", shape, {}, {{"axis", std::int64_t{0}}})});
 }
 
+std::int64_t FusedTarget::Piece::token_axis() const {
+  return 1 + std::distance(key_shape.begin(), std::find(key_shape.begin(), key_shape.end(), 0));
+}
+
+std::vector<Dimension> FusedTarget::Piece::key_dimensions(const std::string& tokens) const {
+  std::vector<Dimension> dimensions{"batch"};
+  for (const std::int64_t size : key_shape) {
+    dimensions.push_back(size == 0 ? Dimension(tokens) : Dimension(size));
+  }
+  return dimensions;
+}
+
 // Keys, values and the result begin empty and grow by a piece with every turn of the loop. A batch
 // of short texts is one piece.
 Edge FusedTarget::by_pieces(const Edge& x, const Layer& layer) {
@@ -420,10 +433,8 @@ Edge FusedTarget::by_pieces(const Edge& x, const Layer& layer) {
   const std::string go_on = node("Identity", {go_on_before});
 
   const auto width = static_cast<std::int64_t>(result.width);
-  const std::vector<Dimension> of_past{"batch", piece_.key_value_heads, name + "_past",
-                                       piece_.head_size};
-  const std::vector<Dimension> of_present{"batch", piece_.key_value_heads, name + "_present",
-                                          piece_.head_size};
+  const std::vector<Dimension> of_past = piece_.key_dimensions(name + "_past");
+  const std::vector<Dimension> of_present = piece_.key_dimensions(name + "_present");
   const BodyPort inputs[] = {{piece_.index, TensorType::Int64, {}},
                              {go_on_before, TensorType::Bool, {}},
                              {piece_.past_key, TensorType::Float, of_past},
@@ -435,8 +446,9 @@ Edge FusedTarget::by_pieces(const Edge& x, const Layer& layer) {
                               {after, TensorType::Float, {"batch", name + "_present", width}}};
   file_.end_body(inputs, outputs);
 
-  const std::string nothing =
-      empty({counts_.batch, list(piece_.key_value_heads), list(0), list(piece_.head_size)});
+  std::vector<std::string> key_shape{counts_.batch};
+  for (const std::int64_t size : piece_.key_shape) key_shape.push_back(list(size));
+  const std::string nothing = empty(key_shape);
   const std::string no_result = empty({counts_.batch, list(0), list(width)});
   const std::string keys = name + "_keys";
   const std::string values = name + "_values";
@@ -446,7 +458,8 @@ Edge FusedTarget::by_pieces(const Edge& x, const Layer& layer) {
   }
   // ONNX Runtime keeps an output that nobody reads until the run ends: at 32,768 tokens that would
   // be gigabytes of keys and values. So the next loop reads from them how long the texts are.
-  const std::string both = node("Min", {size_of(keys, 2), size_of(values, 2)});
+  const std::string both =
+      node("Min", {size_of(keys, piece_.token_axis()), size_of(values, piece_.token_axis())});
   counts_.length = node("Squeeze", {both, list(0)});
   return {name, result.width, {}};
 }
@@ -477,23 +490,35 @@ void FusedTarget::rotary_tables(const CausalAttention& names) {
   file_.weight("rotary_sine", shape, rotary_table(frequencies, scale, sine));
 }
 
+Edge FusedTarget::own_causal_attention(const std::string& queries, std::string keys,
+                                       std::string values, const CausalAttention& names) {
+  if (!one_piece_) {
+    const auto width = static_cast<std::int64_t>(names.key_value_heads * names.head_size);
+    const std::vector<Attribute> by_tokens{{"axis", std::int64_t{1}}};
+    keys = node("Concat", {piece_.past_key, keys}, {}, by_tokens);
+    values = node("Concat", {piece_.past_value, values}, {}, by_tokens);
+    piece_.present_key = keys;
+    piece_.present_value = values;
+    piece_.key_shape = {0, width};
+  }
+  return own_attention(
+      {queries, keys, values, "attention_mask", "", "rotary_cosine", "rotary_sine"}, names.heads,
+      names.key_value_heads, names.heads * names.head_size, true);
+}
+
 Edge FusedTarget::causal_attention(const Edge& q, const Edge& k, const Edge& v,
                                    const CausalAttention& names) {
+  rotary_tables(names);
+  const std::string queries = head_norm(q, names.heads, names.head_size, names.query_norm);
+  const std::string keys = head_norm(k, names.key_value_heads, names.head_size, names.key_norm);
+  const std::string values = settled(v);
+  if (linears_ != Linears::Standard) return own_causal_attention(queries, keys, values, names);
+
   if (names.head_size % 16 != 0 && status_) {
     status_ = Error{ErrorCode::Unsupported, "heads of " + std::to_string(names.head_size) +
                                                 " components; ONNX Runtime's attention takes "
                                                 "multiples of 16"};
   }
-  rotary_tables(names);
-  const std::string queries = head_norm(q, names.heads, names.head_size, names.query_norm);
-  const std::string keys = head_norm(k, names.key_value_heads, names.head_size, names.key_norm);
-  const std::string values = settled(v);
-  if (one_piece_) {
-    return own_attention(
-        {queries, keys, values, "attention_mask", "", "rotary_cosine", "rotary_sine"}, names.heads,
-        names.key_value_heads, names.heads * names.head_size, true);
-  }
-
   // The index of the last token to look at: in the first piece that of the text, so that padding
   // behind it costs nothing; later that of the piece. What padding sees there, nobody reads.
   const std::string last = node("Sub", {piece_.end, scalar(1)});
@@ -506,13 +531,13 @@ Edge FusedTarget::causal_attention(const Edge& q, const Edge& k, const Edge& v,
   const std::string name = "GroupQueryAttention_" + std::to_string(nodes_++);
   piece_.present_key = name + "_key";
   piece_.present_value = name + "_value";
-  piece_.key_value_heads = static_cast<std::int64_t>(names.key_value_heads);
-  piece_.head_size = static_cast<std::int64_t>(names.head_size);
+  const auto key_value_heads = static_cast<std::int64_t>(names.key_value_heads);
+  piece_.key_shape = {key_value_heads, 0, static_cast<std::int64_t>(names.head_size)};
   const std::vector<std::string> inputs{queries,           keys,      values,      piece_.past_key,
                                         piece_.past_value, last_seen, tokens_seen, "rotary_cosine",
                                         "rotary_sine"};
   const std::vector<Attribute> attributes{{"num_heads", static_cast<std::int64_t>(names.heads)},
-                                          {"kv_num_heads", piece_.key_value_heads},
+                                          {"kv_num_heads", key_value_heads},
                                           {"do_rotary", std::int64_t{1}}};
   if (status_) {
     file_.node("GroupQueryAttention", inputs,

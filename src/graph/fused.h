@@ -101,6 +101,8 @@ class FusedTarget final : public Blocks {
                      kernels::WeightType type);
   // By textvec's own operator, where the graph may have it: of the inputs of textvec.Norm.
   std::string own_norm(const std::vector<std::string>& inputs, double epsilon);
+  Edge own_causal_attention(const std::string& queries, std::string keys, std::string values,
+                            const CausalAttention& names);
   // By textvec's own operator: of the inputs of textvec.Attention.
   Edge own_attention(const std::vector<std::string>& inputs, std::size_t heads,
                      std::size_t key_value_heads, std::size_t width, bool causal);
@@ -131,12 +133,14 @@ class FusedTarget final : public Blocks {
   struct Piece {
     std::string index{};     // scalar: how many pieces came before
     std::string end{};       // scalar: the index behind its last token
-    std::string past_key{};  // [batch, key_value_heads, tokens before, head_size]
+    std::string past_key{};  // of the tokens before
     std::string past_value{};
     std::string present_key{};  // the same with its own tokens
     std::string present_value{};
-    std::int64_t key_value_heads = 0;
-    std::int64_t head_size = 0;
+    std::vector<std::int64_t> key_shape{};  // behind the batch; 0 stands for the tokens
+
+    std::int64_t token_axis() const;
+    std::vector<Dimension> key_dimensions(const std::string& tokens) const;
   };
   Piece piece_{};
   std::size_t nodes_ = 0;

@@ -49,17 +49,18 @@ class Head {
         size_(arguments.head_size),
         width_(arguments.heads * size_),
         key_width_(arguments.key_value_heads * size_),
+        before_(arguments.key_length - arguments.length),
         query_(scratch),
         query_panels_(query_ + rounded_up(size_, kColumns)),
         scores_(query_panels_ + 2 * size_ * kColumns),
-        copies_(scores_ + 2 * arguments.length * kColumns) {}
+        copies_(scores_ + 2 * arguments.key_length * kColumns) {}
 
   static std::size_t scratch_floats(const AttentionArguments& arguments) {
     const std::size_t copies =
         std::size_t{copies_keys(arguments)} + std::size_t{copies_values(arguments)};
     return rounded_up(arguments.head_size, kColumns) +
-           2 * kColumns * (arguments.head_size + arguments.length) +
-           copies * arguments.length * copy_stride(arguments);
+           2 * kColumns * (arguments.head_size + arguments.key_length) +
+           copies * arguments.key_length * copy_stride(arguments);
   }
 
   void run(std::size_t text, std::size_t head) {
@@ -67,15 +68,16 @@ class Head {
     column_ = head * size_;
     tokens_ = arguments_.tokens[text];
     const std::size_t shared_by = arguments_.heads / arguments_.key_value_heads;
-    find_keys_and_values(text * arguments_.length * key_width_ + head / shared_by * size_);
-    for (std::size_t query = 0; query < tokens_;) {
-      const bool two = tokens_ - query > kColumns && !set_.f32_pair.empty();
+    find_keys_and_values(text * arguments_.key_length * key_width_ + head / shared_by * size_);
+    const std::size_t queries = tokens_ - std::min(tokens_, before_);
+    for (std::size_t query = 0; query < queries;) {
+      const bool two = queries - query > kColumns && !set_.f32_pair.empty();
       panels_ = two ? 2 : 1;
-      attend(query, std::min(panels_ * kColumns, tokens_ - query));
+      attend(query, std::min(panels_ * kColumns, queries - query));
       query += panels_ * kColumns;
     }
-    for (std::size_t token = tokens_; token < arguments_.length; ++token) {
-      std::fill_n(arguments_.output + first_ + token * width_, size_, 0.0F);
+    for (std::size_t query = queries; query < arguments_.length; ++query) {
+      std::fill_n(arguments_.output + first_ + query * width_, size_, 0.0F);
     }
   }
 
@@ -109,7 +111,7 @@ class Head {
       }
       keys_ = out;
       keys_stride_ = stride;
-      out += arguments_.length * stride;
+      out += arguments_.key_length * stride;
     }
     if (copies_values(arguments_)) {
       for (std::size_t token = 0; token < tokens_; ++token) {
@@ -129,7 +131,7 @@ class Head {
     for (std::size_t i = 0; i < count; ++i) {
       const float* from = arguments_.queries + first_ + (query + i) * width_;
       if (arguments_.cosine != nullptr) {
-        rotate(from, query + i, query_);
+        rotate(from, before_ + query + i, query_);
         from = query_;
       }
       float* out = query_panels_ + i / kColumns * size_ * kColumns + i % kColumns;
@@ -169,8 +171,9 @@ class Head {
 
   // Takes the scores of keys behind their query away.
   void hide_later(std::size_t query, std::size_t seen) const {
-    for (std::size_t key = query + 1; key < seen; ++key) {
-      std::fill_n(scores_ + key * panels_ * kColumns, key - query,
+    const std::size_t position = before_ + query;
+    for (std::size_t key = position + 1; key < seen; ++key) {
+      std::fill_n(scores_ + key * panels_ * kColumns, key - position,
                   -std::numeric_limits<float>::infinity());
     }
   }
@@ -196,7 +199,7 @@ class Head {
   }
 
   void attend(std::size_t query, std::size_t count) const {
-    const std::size_t seen = arguments_.causal ? query + count : tokens_;
+    const std::size_t seen = arguments_.causal ? before_ + query + count : tokens_;
     pack_queries(query, count);
     meet_keys(seen);
     if (arguments_.causal) hide_later(query, seen);
@@ -219,8 +222,9 @@ class Head {
   const std::size_t size_;
   const std::size_t width_;
   const std::size_t key_width_;
-  std::size_t first_ = 0;   // of the text's and the head's numbers
-  std::size_t column_ = 0;  // of the head
+  const std::size_t before_;  // positions before that of the first query
+  std::size_t first_ = 0;     // of the text's and the head's numbers
+  std::size_t column_ = 0;    // of the head
   std::size_t tokens_ = 0;
   std::size_t panels_ = 1;  // of queries
   const float* keys_ = nullptr;
@@ -229,14 +233,14 @@ class Head {
   std::size_t values_stride_ = 0;
   float* const query_;         // [head_size]
   float* const query_panels_;  // [2, head_size, 16]
-  float* const scores_;        // [length, 32]
+  float* const scores_;        // [key_length, 32]
   float* const copies_;
 };
 
 std::size_t workers_of(const AttentionArguments& arguments) {
   std::size_t products = 0;
   for (const std::size_t tokens : arguments.tokens) {
-    products += tokens * tokens * arguments.heads * arguments.head_size;
+    products += tokens * arguments.length * arguments.heads * arguments.head_size;
   }
   if (products <= kAloneProducts) return 1;
   return std::clamp<std::size_t>(arguments.tokens.size() * arguments.heads, 1, arguments.threads);

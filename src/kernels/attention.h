@@ -16,17 +16,21 @@ namespace textvec::kernels {
 // in groups of heads / key_value_heads (arXiv 2305.13245).
 struct AttentionArguments {
   const float* queries = nullptr;  // [texts, length, heads * head_size]
-  const float* keys = nullptr;     // [texts, length, key_value_heads * head_size]
+  const float* keys = nullptr;     // [texts, key_length, key_value_heads * head_size]
   const float* values = nullptr;   // the same
   // [3, heads * head_size], added to queries, keys and values; nullptr: none, as where heads share
   const float* bias = nullptr;
-  // [length or more, head_size / 2]: queries and keys are turned by their position's angles, half a
-  // head against the other half (arXiv 2104.09864, as Hugging Face lays heads out); nullptr: not
+  // [key_length or more, head_size / 2]: queries and keys are turned by their position's angles,
+  // half a head against the other half (arXiv 2104.09864, as Hugging Face lays heads out); nullptr:
+  // not
   const float* cosine = nullptr;
   const float* sine = nullptr;
   bool causal = false;                    // a token attends to itself and to those before it
-  std::span<const std::size_t> tokens{};  // of each text, at most `length`
+  std::span<const std::size_t> tokens{};  // of each text, at most `key_length`
+  // Queries are those of the last `length` of `key_length` positions: of all, or of a piece behind
+  // others.
   std::size_t length = 0;
+  std::size_t key_length = 0;
   std::size_t heads = 0;
   std::size_t key_value_heads = 0;  // `heads` is a multiple
   std::size_t head_size = 0;

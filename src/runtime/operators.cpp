@@ -259,7 +259,13 @@ class AttentionKernel {
                      std::to_string(heads_.queries) + " heads");
     }
     kernels::AttentionArguments arguments;
+    const auto key_shape = context.GetInput(1).GetTensorTypeAndShapeInfo().GetShape();
     arguments.length = static_cast<std::size_t>(shape[1]);
+    arguments.key_length = key_shape.size() == 3 ? static_cast<std::size_t>(key_shape[1]) : 0;
+    if (arguments.key_length < arguments.length) {
+      return invalid("textvec.Attention: keys of " + std::to_string(arguments.key_length) +
+                     " tokens; the queries are of " + std::to_string(arguments.length));
+    }
     arguments.heads = heads_.queries;
     arguments.key_value_heads = heads_.keys_and_values;
     arguments.head_size = width / heads_.queries;
@@ -267,6 +273,7 @@ class AttentionKernel {
     arguments.threads = threads_;
     arguments.queries = queries.GetTensorData<float>();
     const auto texts = static_cast<std::size_t>(shape[0]);
+    if (texts == 0) return invalid("textvec.Attention: no texts");
     std::vector<std::size_t> tokens(texts);
     if (const auto wrong = read_inputs(context, tokens, arguments)) {
       return invalid("textvec.Attention: " + *wrong);
@@ -281,14 +288,20 @@ class AttentionKernel {
   std::optional<std::string> read_inputs(const Ort::KernelContext& context,
                                          std::vector<std::size_t>& tokens,
                                          kernels::AttentionArguments& arguments) const {
-    const std::size_t rows = tokens.size() * arguments.length;
-    const std::size_t key_width = heads_.keys_and_values * arguments.head_size;
+    const std::size_t keys =
+        tokens.size() * arguments.key_length * heads_.keys_and_values * arguments.head_size;
+    // Of a piece of a text the mask is the whole text's.
     const Ort::ConstValue mask = context.GetInput(3);
-    if (elements_of(mask) != rows) return wrong_count("mask", elements_of(mask), rows);
+    const std::size_t in_mask = elements_of(mask);
+    if (in_mask % tokens.size() != 0 || in_mask / tokens.size() < arguments.key_length) {
+      return "the mask has " + std::to_string(in_mask) + " numbers; it should have at least " +
+             std::to_string(tokens.size() * arguments.key_length);
+    }
     const std::int64_t* row = mask.GetTensorData<std::int64_t>();
     for (std::size_t& count : tokens) {
-      count = static_cast<std::size_t>(std::count(row, row + arguments.length, std::int64_t{1}));
-      row += arguments.length;
+      count =
+          static_cast<std::size_t>(std::count(row, row + arguments.key_length, std::int64_t{1}));
+      row += in_mask / tokens.size();
     }
     arguments.tokens = tokens;
     const struct {
@@ -296,8 +309,8 @@ class AttentionKernel {
       const char* name;
       std::size_t elements;
       const float*& values;
-    } wanted[] = {{1, "tensor of keys", rows * key_width, arguments.keys},
-                  {2, "tensor of values", rows * key_width, arguments.values},
+    } wanted[] = {{1, "tensor of keys", keys, arguments.keys},
+                  {2, "tensor of values", keys, arguments.values},
                   {4, "bias", 3 * heads_.queries * arguments.head_size, arguments.bias}};
     for (const auto& [index, name, elements, values] : wanted) {
       const auto found = optional_input(context, index);
@@ -316,11 +329,11 @@ class AttentionKernel {
     if (arguments.head_size % 2 != 0) {
       return "heads of " + std::to_string(arguments.head_size) + " components cannot be turned";
     }
-    const std::size_t least = arguments.length * arguments.head_size / 2;
+    const std::size_t least = arguments.key_length * arguments.head_size / 2;
     for (const auto& table : {*cosine, *sine}) {
       if (elements_of(table) >= least) continue;
       return "a table of " + std::to_string(elements_of(table)) + " angles; " +
-             std::to_string(arguments.length) + " tokens take " + std::to_string(least);
+             std::to_string(arguments.key_length) + " tokens take " + std::to_string(least);
     }
     arguments.cosine = cosine->GetTensorData<float>();
     arguments.sine = sine->GetTensorData<float>();

@@ -37,10 +37,11 @@ struct Texts {
   std::size_t width() const { return heads * head_size; }
   std::size_t key_width() const { return key_value_heads * head_size; }
 
-  Floats run(const Tiles* tiles, std::size_t threads = 1) const {
-    Floats output(queries.size(), -1.0F);
+  // Of the first text's queries behind `before` tokens, or of all.
+  Floats run(const Tiles* tiles, std::size_t threads = 1, std::size_t before = 0) const {
+    Floats output(queries.size() - before * width(), -1.0F);
     AttentionArguments given;
-    given.queries = queries.data();
+    given.queries = queries.data() + before * width();
     given.keys = keys.data();
     given.values = values.data();
     if (with_bias) given.bias = bias.data();
@@ -50,7 +51,8 @@ struct Texts {
     }
     given.causal = causal;
     given.tokens = tokens;
-    given.length = length;
+    given.length = length - before;
+    given.key_length = length;
     given.heads = heads;
     given.key_value_heads = key_value_heads;
     given.head_size = head_size;
@@ -167,6 +169,19 @@ TEST_P(EveryTilesAttend, AsADecoderDoes) {
       texts.expect_twin(texts.run(GetParam()));
       texts.rotary = true;
       texts.expect_twin(texts.run(GetParam()));
+    }
+  }
+}
+
+TEST_P(EveryTilesAttend, TheSameInPieces) {
+  for (const std::size_t head_size : {34U, 128U}) {
+    Texts text({50}, 50, 4, head_size, 2);
+    text.with_bias = false;
+    text.causal = text.rotary = true;
+    const Floats whole = text.run(GetParam());
+    for (const std::size_t before : {1U, 15U, 16U, 17U, 33U, 49U}) {
+      const auto rest = whole.begin() + static_cast<std::ptrdiff_t>(before * text.width());
+      EXPECT_EQ(text.run(GetParam(), 1, before), Floats(rest, whole.end())) << before;
     }
   }
 }

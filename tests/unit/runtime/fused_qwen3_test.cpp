@@ -21,25 +21,29 @@ using testing::TemporaryFolder;
 using testing::TinyQwen3;
 using testing::TinyQwen3Shape;
 
+constexpr auto kExact = graph::FusedTarget::Linears::Exact;
+constexpr auto kStandard = graph::FusedTarget::Linears::Standard;
 constexpr std::size_t kPiece = graph::FusedTarget::kPieceTokensMin;
 
 Result<graph::OnnxModel> build(const std::filesystem::path& folder, Pooling pooling,
-                               std::int64_t piece_work) {
+                               std::int64_t piece_work,
+                               graph::FusedTarget::Linears linears = kExact) {
   const auto spec = model::read_spec(folder);
   if (!spec) return spec.error();
   const auto weights = model::Weights::open(folder);
   if (!weights) return weights.error();
-  graph::FusedTarget target(*weights, graph::FusedTarget::Linears::Exact, piece_work);
+  graph::FusedTarget target(*weights, linears, piece_work);
   graph::build_qwen3(spec->transformer, pooling, *weights, target);
   if (const auto status = target.status(); !status) return status.error();
   return std::move(target).take_file().build_in_memory({});
 }
 
 std::unique_ptr<runtime::Session> open(const TinyQwen3& tiny, Pooling pooling,
-                                       std::int64_t piece_work) {
+                                       std::int64_t piece_work,
+                                       graph::FusedTarget::Linears linears = kExact) {
   const TemporaryFolder folder;
   tiny.write(folder.path());
-  auto graph = build(folder.path(), pooling, piece_work);
+  auto graph = build(folder.path(), pooling, piece_work, linears);
   EXPECT_TRUE(graph) << graph.error().message;
   auto session = runtime::open_session(std::move(*graph), {});
   EXPECT_TRUE(session) << session.error().message;
@@ -68,8 +72,9 @@ void expect_twin(const TinyQwen3& tiny, const runtime::HiddenStates& states, std
 }
 
 void expect_batch_equals_twin(const TinyQwen3& tiny, const std::vector<std::size_t>& lengths,
-                              Pooling pooling, std::int64_t piece_work) {
-  const auto session = open(tiny, pooling, piece_work);
+                              Pooling pooling, std::int64_t piece_work,
+                              graph::FusedTarget::Linears linears = kExact) {
+  const auto session = open(tiny, pooling, piece_work, linears);
   const bool pooled = pooling == Pooling::LastToken;
   EXPECT_EQ(session->info().pooled, pooled);
   std::vector<batch::Text> texts;
@@ -102,14 +107,18 @@ TEST_P(FusedQwen3, EqualsTheSlowTwinInOnePiece) {
   }
 }
 
+// Of textvec's own operators and of ONNX Runtime's.
 TEST_P(FusedQwen3, EqualsTheSlowTwinInSeveralPieces) {
   for (const Pooling pooling : {Pooling::LastToken, Pooling::Mean}) {
-    for (const std::size_t length :
-         {kPiece - 1, kPiece, kPiece + 1, 2 * kPiece - 1, 2 * kPiece, 2 * kPiece + 1}) {
-      expect_batch_equals_twin(tiny(), {length}, pooling, 1);
+    for (const auto linears : {kExact, kStandard}) {
+      for (const std::size_t length :
+           {kPiece - 1, kPiece, kPiece + 1, 2 * kPiece - 1, 2 * kPiece, 2 * kPiece + 1}) {
+        expect_batch_equals_twin(tiny(), {length}, pooling, 1, linears);
+      }
+      // Several texts are one piece.
+      expect_batch_equals_twin(tiny(), {3, kPiece, kPiece + 7, 3 * kPiece - 2}, pooling, 1,
+                               linears);
     }
-    // Several texts are one piece.
-    expect_batch_equals_twin(tiny(), {3, kPiece, kPiece + 7, 3 * kPiece - 2}, pooling, 1);
   }
 }
 
@@ -140,10 +149,21 @@ TEST(FusedQwen3Forms, PiecesChangeNothing) {
   }
 }
 
-void expect_refused(const TinyQwen3& tiny, ErrorCode code, const std::string& part) {
+TEST(FusedQwen3Forms, HeadsOfAnySizeAreTaken) {
+  for (const std::size_t size : {2U, 14U, 18U, 24U}) {
+    TinyQwen3Shape shape;
+    shape.head_size = size;
+    expect_batch_equals_twin(TinyQwen3(shape), {5, 2}, Pooling::LastToken,
+                             graph::FusedTarget::kPieceWork);
+    expect_batch_equals_twin(TinyQwen3(shape), {kPiece + 5}, Pooling::LastToken, 1);
+  }
+}
+
+void expect_refused(const TinyQwen3& tiny, ErrorCode code, const std::string& part,
+                    graph::FusedTarget::Linears linears = kExact) {
   const TemporaryFolder folder;
   tiny.write(folder.path());
-  const auto graph = build(folder.path(), Pooling::LastToken, 1);
+  const auto graph = build(folder.path(), Pooling::LastToken, 1, linears);
   ASSERT_FALSE(graph) << "wanted: " << part;
   EXPECT_EQ(graph.error().code, code);
   EXPECT_NE(graph.error().message.find(part), std::string::npos) << graph.error().message;
@@ -168,7 +188,7 @@ TEST(FusedQwen3Errors, HeadsThatTheRuntimeDoesNotTakeAreRefused) {
     TinyQwen3Shape shape;
     shape.head_size = size;
     expect_refused(TinyQwen3(shape), ErrorCode::Unsupported,
-                   "heads of " + std::to_string(size) + " components");
+                   "heads of " + std::to_string(size) + " components", kStandard);
   }
 }
 

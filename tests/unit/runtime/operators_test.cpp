@@ -134,6 +134,7 @@ Result<std::unique_ptr<Session>> open(const Call& call) {
   node("Cast", {"input_ids"}, "numbers", {}, {{"to", kFloat}});
   node("Unsqueeze", {"numbers", "last axis"}, "rows", {}, {});
   node("Expand", {"rows", "shape"}, "states", {}, {});
+  node("Shape", {"rows"}, "fourth", {}, {{"end", std::int64_t{2}}});  // [2] of int64
   std::vector<std::string> inputs{"states"};
   for (const auto& [name, size] : call.others) {
     inputs.push_back(name);
@@ -221,10 +222,12 @@ TEST(AttentionOperator, LooksBackOnlyWhenItIsCausal) {
 TEST(AttentionOperator, RefusesWhatDoesNotFit) {
   const std::pair<std::string, std::size_t> states{"states", 0};
   const std::pair<std::string, std::size_t> mask{"attention_mask", 0};
-  expect_refused({"Attention", {{"keys", 4}, states, mask}, heads(2, 2)},
-                 "the tensor of keys has 4 numbers; it should have 16");
-  expect_refused({"Attention", {{"keys", 7}, states, mask}, heads(2, 1)},
-                 "the tensor of keys has 7 numbers; it should have 8");
+  expect_refused({"Attention", {{"keys", 16}, states, mask}, heads(2, 2)},
+                 "keys of 0 tokens; the queries are of 2");
+  expect_refused({"Attention", {states, states, mask}, heads(2, 1)},
+                 "the tensor of keys has 16 numbers; it should have 8");
+  expect_refused({"Attention", {states, states, {"fourth", 0}}, heads(2, 2)},
+                 "the mask has 2 numbers; it should have at least 4");
   expect_refused({"Attention", {states, {"values", 4}, mask}, heads(2, 2)},
                  "the tensor of values has 4 numbers; it should have 16");
   expect_refused({"Attention", {states, states, mask, {"bias", 11}}, heads(2, 2)},
