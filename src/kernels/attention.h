@@ -18,7 +18,8 @@ struct AttentionArguments {
   const float* queries = nullptr;  // [texts, length, heads * head_size]
   const float* keys = nullptr;     // [texts, key_length, key_value_heads * head_size]
   const float* values = nullptr;   // the same
-  // [3, heads * head_size], added to queries, keys and values; nullptr: none, as where heads share
+  // [3, heads * head_size], added to queries, keys and values; nullptr: none, as it must be where
+  // heads share or are turned
   const float* bias = nullptr;
   // [key_length or more, head_size / 2]: queries and keys are turned by their position's angles,
   // half a head against the other half (arXiv 2104.09864, as Hugging Face lays heads out); nullptr:

@@ -318,7 +318,12 @@ class AttentionKernel {
       if (elements_of(*found) != elements) return wrong_count(name, elements_of(*found), elements);
       values = found->GetTensorData<float>();
     }
-    return read_angles(context, arguments);
+    auto wrong = read_angles(context, arguments);
+    if (!wrong && arguments.bias != nullptr &&
+        (arguments.cosine != nullptr || heads_.queries != heads_.keys_and_values)) {
+      return "a bias; heads that share keys or are turned by angles have none";
+    }
+    return wrong;
   }
 
   static std::optional<std::string> read_angles(const Ort::KernelContext& context,

@@ -190,6 +190,7 @@ TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
   for (const bool decoder : {false, true}) {
     Texts texts({70, 3, 16, 40}, 70, 3, 32);
     texts.rotary = texts.causal = decoder;
+    texts.with_bias = !decoder;
     const Floats together = texts.run(GetParam());
     EXPECT_EQ(texts.run(GetParam(), 3), together);
     for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
@@ -207,6 +208,7 @@ TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
       alone.cosine = texts.cosine;
       alone.sine = texts.sine;
       alone.rotary = alone.causal = decoder;
+      alone.with_bias = !decoder;
       EXPECT_EQ(alone.run(GetParam()), own(together)) << text;
     }
   }

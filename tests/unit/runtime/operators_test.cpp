@@ -222,6 +222,7 @@ TEST(AttentionOperator, LooksBackOnlyWhenItIsCausal) {
 TEST(AttentionOperator, RefusesWhatDoesNotFit) {
   const std::pair<std::string, std::size_t> states{"states", 0};
   const std::pair<std::string, std::size_t> mask{"attention_mask", 0};
+  const std::pair<std::string, std::size_t> none{"", 0};
   expect_refused({"Attention", {{"keys", 16}, states, mask}, heads(2, 2)},
                  "keys of 0 tokens; the queries are of 2");
   expect_refused({"Attention", {states, states, mask}, heads(2, 1)},
@@ -234,14 +235,17 @@ TEST(AttentionOperator, RefusesWhatDoesNotFit) {
                  "the bias has 11 numbers; it should have 12");
   // Two tokens of heads of two take two angles.
   expect_refused(
-      {"Attention", {states, states, mask, {"bias", 12}, {"cosine", 1}, {"sine", 2}}, heads(2, 2)},
+      {"Attention", {states, states, mask, none, {"cosine", 1}, {"sine", 2}}, heads(2, 2)},
       "a table of 1 angles; 2 tokens take 2");
   expect_refused(
-      {"Attention", {states, states, mask, {"bias", 12}, {"cosine", 2}, {"sine", 1}}, heads(2, 2)},
+      {"Attention", {states, states, mask, none, {"cosine", 2}, {"sine", 1}}, heads(2, 2)},
       "a table of 1 angles; 2 tokens take 2");
   expect_refused(
-      {"Attention", {states, states, mask, {"bias", 12}, {"cosine", 4}, {"sine", 4}}, heads(4, 4)},
+      {"Attention", {states, states, mask, none, {"cosine", 4}, {"sine", 4}}, heads(4, 4)},
       "heads of 1 components cannot be turned");
+  expect_refused(
+      {"Attention", {states, states, mask, {"bias", 12}, {"cosine", 2}, {"sine", 2}}, heads(2, 2)},
+      "a bias; heads that share");
   expect_refused({"Attention", {states, states, mask}, heads(3, 3)},
                  "queries of 4 components for 3 heads");
   for (const auto& [count, shared] :
