@@ -314,7 +314,8 @@ class Product {
                   sizeof(PanelTail::sums));
     }
     const std::size_t columns = coarse_ ? panels.count * kColumns : set_.fine_columns;
-    const std::size_t steps = panels.count * kColumns / columns * (tile_end - tile_begin);
+    const std::size_t steps =
+        std::max<std::size_t>(1, panels.count * kColumns / columns * (tile_end - tile_begin));
     const std::size_t ahead_bytes = 64 / steps;
     const std::byte* ahead = panels.weights + panels.count * shape_.panel_bytes();
     for (std::size_t begin = 0; begin < panels.columns(); begin += columns) {
