@@ -7,12 +7,22 @@
 #include "vectors/vector.h"
 
 namespace textvec {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::chrono::microseconds microseconds_between(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(end - begin);
+}
+
+}  // namespace
 
 Call::Call(std::size_t rows, std::size_t first_text, std::size_t dimension,
            const EmbedOptions& options)
     : first_text_(first_text),
       normalize_(options.normalize),
-      report_(options.bad_text == BadText::Report) {
+      report_(options.bad_text == BadText::Report),
+      texts_running_at_(rows) {
   deadline = options.deadline;
   stop = options.stop;
   texts.reserve(rows);
@@ -21,6 +31,7 @@ Call::Call(std::size_t rows, std::size_t first_text, std::size_t dimension,
   embeddings_.values.assign(rows * dimension, 0.0F);
   embeddings_.tokens.assign(rows, 0);
   embeddings_.truncated.assign(rows, 0);
+  embeddings_.text_durations.resize(rows);
   if (options.too_long == TooLong::Chunk) embeddings_.chunks.resize(rows);
 }
 
@@ -33,6 +44,7 @@ Call::~Call() {
 void Call::add(std::size_t row, batch::Text text, bool truncated) {
   embeddings_.tokens[row] = static_cast<std::uint32_t>(text.ids.size());
   embeddings_.truncated[row] = truncated ? 1 : 0;
+  embeddings_.text_durations[row].tokenize = microseconds_between(made_at_, Clock::now());
   rows_of_texts_.push_back(row);
   texts.push_back(std::move(text));
   ++unfinished_;
@@ -58,6 +70,7 @@ void Call::keep_rows(std::size_t rows) {
   embeddings_.values.resize(rows * embeddings_.dimension);
   embeddings_.tokens.resize(rows);
   embeddings_.truncated.resize(rows);
+  embeddings_.text_durations.resize(rows);
   if (!embeddings_.chunks.empty()) embeddings_.chunks.resize(rows);
 }
 
@@ -92,6 +105,11 @@ void Call::finish(std::size_t text, Result<std::span<const float>> vector) {
       fail_row(row, std::move(kept).error());
     }
   }
+  // Of several windows the last one counts.
+  if (texts_running_at_[row] != Clock::time_point()) {
+    embeddings_.text_durations[row].inference =
+        microseconds_between(texts_running_at_[row], Clock::now());
+  }
   if (--unfinished_ == 0) answer();
 }
 
@@ -110,18 +128,22 @@ Result<void> Call::keep(std::size_t text, Windows* windows, std::span<const floa
   return vectors::finish_vector(windows->mean, normalize_, out);
 }
 
-void Call::running() noexcept {
+void Call::running(std::size_t text) noexcept {
+  const auto now = Clock::now();
   const std::lock_guard lock(mutex_);
-  if (running_at_ == Clock::time_point()) running_at_ = Clock::now();
+  if (running_at_ == Clock::time_point()) running_at_ = now;
+  const std::size_t row = rows_of_texts_[text];
+  if (texts_running_at_[row] != Clock::time_point()) return;
+  texts_running_at_[row] = now;
+  Durations& durations = embeddings_.text_durations[row];
+  durations.queue = microseconds_between(made_at_, now) - durations.tokenize;
 }
 
 void Call::measure() noexcept {
-  using std::chrono::duration_cast;
-  using std::chrono::microseconds;
-  embeddings_.durations.tokenize = duration_cast<microseconds>(ready_at_ - made_at_);
+  embeddings_.durations.tokenize = microseconds_between(made_at_, ready_at_);
   if (running_at_ == Clock::time_point()) return;
-  embeddings_.durations.queue = duration_cast<microseconds>(running_at_ - ready_at_);
-  embeddings_.durations.inference = duration_cast<microseconds>(Clock::now() - running_at_);
+  embeddings_.durations.queue = microseconds_between(ready_at_, running_at_);
+  embeddings_.durations.inference = microseconds_between(running_at_, Clock::now());
 }
 
 void Call::answer() {

@@ -54,7 +54,7 @@ class Call final : public batch::Job {
   void ready() noexcept { ready_at_ = Clock::now(); }
 
   void finish(std::size_t text, Result<std::span<const float>> vector) override;
-  void running() noexcept override;
+  void running(std::size_t text) noexcept override;
   bool abandoned() const noexcept override { return failed_.load(std::memory_order_relaxed); }
 
  private:
@@ -90,7 +90,8 @@ class Call final : public batch::Job {
   Embeddings embeddings_{};
   std::optional<Error> error_{};  // of the call
   std::size_t unfinished_ = 0;
-  Clock::time_point running_at_{};  // the epoch: not yet
+  Clock::time_point running_at_{};                   // the epoch: not yet
+  std::vector<Clock::time_point> texts_running_at_;  // by row; the same
   bool answered_ = false;
   std::atomic<bool> failed_{false};
 };

@@ -84,6 +84,8 @@ void append(Embeddings& all, Embeddings part) {
   all.truncated.insert(all.truncated.end(), part.truncated.begin(), part.truncated.end());
   std::move(part.chunks.begin(), part.chunks.end(), std::back_inserter(all.chunks));
   std::move(part.failures.begin(), part.failures.end(), std::back_inserter(all.failures));
+  all.text_durations.insert(all.text_durations.end(), part.text_durations.begin(),
+                            part.text_durations.end());
   all.durations.tokenize += part.durations.tokenize;
   all.durations.queue += part.durations.queue;
   all.durations.inference += part.durations.inference;
@@ -97,6 +99,7 @@ struct Engine::Impl {
         live_info(model),
         text_bytes_max(options.text_bytes_max),
         queue_texts_max(options.queue_texts_max),
+        batch_runs(options.batch_runs),
         queue(options.queue_texts_max) {}
 
   Result<void> start() {
@@ -104,7 +107,7 @@ struct Engine::Impl {
     auto started = Workers::start(
         queue, {*model.session, few_cores}, std::move(model.dense),
         {model.info.workers, model.info.batch_tokens_max, model.info.pooling, model.width,
-         static_cast<std::int64_t>(model.spec.transformer.pad_token_id)});
+         static_cast<std::int64_t>(model.spec.transformer.pad_token_id), batch_runs});
     if (!started) return std::move(started).error();
     workers = std::move(*started);
     return {};
@@ -364,6 +367,7 @@ struct Engine::Impl {
   const LiveInfo live_info;
   const std::size_t text_bytes_max;
   const std::size_t queue_texts_max;
+  const std::function<void(std::size_t, std::size_t)> batch_runs;
   mutable batch::Queue queue;
   std::unique_ptr<Workers> workers{};  // last: they stop before what they use is gone
 };

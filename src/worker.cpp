@@ -139,12 +139,13 @@ void Workers::run_batch(Items items, batch::Window& window) {
 
   std::vector<const batch::Text*> texts;
   for (const batch::Item& item : items) {
-    item.job->running();
+    item.job->running(item.text);
     texts.push_back(&item.content());
   }
   batch::Batch batch;
   auto states = guarded<runtime::HiddenStates>([&] {
     batch = batch::make_batch(texts, settings_.pad_token_id);
+    if (settings_.batch_runs) settings_.batch_runs(batch.rows, batch.rows * batch.length);
     const batch::SharedStop stop(items);
     const Running running(running_);
     const bool all_cores = is_long(items) || (running.alone() && queue_.texts_waiting() == 0);

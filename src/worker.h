@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -32,6 +33,7 @@ struct WorkerSettings {
   Pooling pooling = Pooling::Mean;  // unless the graph pools itself
   std::size_t width = 0;            // of the session's output
   std::int64_t pad_token_id = 0;
+  std::function<void(std::size_t, std::size_t)> batch_runs{};  // LoadOptions::batch_runs
 };
 
 class Workers {

@@ -45,7 +45,8 @@ std::string label(std::string_view name, std::string_view value) {
 
 void Histogram::add(double value, std::uint64_t times) {
   std::size_t bucket = 0;
-  for (double bound = first_; bucket < kBuckets && value > bound; bound *= step_) ++bucket;
+  for (double bound = first_; bucket + 1 < counts_.size() && value > bound; bound *= step_)
+    ++bucket;
   counts_[bucket] += times;
   count_ += times;
   sum_ += value * static_cast<double>(times);
@@ -55,13 +56,27 @@ void Histogram::append_to(std::string& out, std::string_view name) const {
   std::uint64_t sum = 0;
   double bound = first_;
   const std::string bucket = std::string(name) + "_bucket";
-  for (std::size_t i = 0; i < kBuckets; ++i, bound *= step_) {
+  for (std::size_t i = 0; i + 1 < counts_.size(); ++i, bound *= step_) {
     sum += counts_[i];
     line(out, bucket, label("le", number(bound)), sum);
   }
   line(out, bucket, label("le", "+Inf"), count_);
   out.append(name).append("_sum ").append(number(sum_)).append("\n");
   line(out, std::string(name) + "_count", "", count_);
+}
+
+void BatchMetrics::ran(std::size_t texts, std::size_t tokens) {
+  const std::lock_guard lock(mutex_);
+  texts_.add(static_cast<double>(texts));
+  tokens_.add(static_cast<double>(tokens));
+}
+
+void BatchMetrics::append_to(std::string& out) const {
+  const std::lock_guard lock(mutex_);
+  begin(out, "te_batch_next_size", "histogram", "texts of a batch");
+  texts_.append_to(out, "te_batch_next_size");
+  begin(out, "te_batch_next_tokens", "histogram", "tokens of a batch, padding included");
+  tokens_.append_to(out, "te_batch_next_tokens");
 }
 
 void Metrics::asked(bool single, std::size_t texts) {
@@ -84,6 +99,12 @@ void Metrics::answered(std::string_view model, bool single, const Embeddings& em
     tokens_ += tokens;
     lengths_.add(tokens);
   }
+  for (const Durations& text : embeddings.text_durations) {
+    text_total_.add(Seconds(text.tokenize + text.queue + text.inference).count());
+    text_tokenize_.add(Seconds(text.tokenize).count());
+    text_queue_.add(Seconds(text.queue).count());
+    text_inference_.add(Seconds(text.inference).count());
+  }
 }
 
 void Metrics::failed(std::string_view failure) {
@@ -96,7 +117,7 @@ void Metrics::replied(unsigned status) {
   ++replies_[status];
 }
 
-std::string Metrics::text(const Gauges& gauges) const {
+std::string Metrics::text(const Gauges& gauges, const BatchMetrics& batches) const {
   const std::lock_guard lock(mutex_);
   std::string out;
   begin(out, "te_request_count", "counter", "inference requests");
@@ -122,6 +143,15 @@ std::string Metrics::text(const Gauges& gauges) const {
   inference_.append_to(out, "te_request_inference_duration");
   begin(out, "te_request_input_length", "histogram", "tokens of a text");
   lengths_.append_to(out, "te_request_input_length");
+  begin(out, "te_embed_duration", "histogram", "seconds of a text in all, within its request");
+  text_total_.append_to(out, "te_embed_duration");
+  begin(out, "te_embed_tokenization_duration", "histogram", "seconds until a text was tokenised");
+  text_tokenize_.append_to(out, "te_embed_tokenization_duration");
+  begin(out, "te_embed_queue_duration", "histogram", "seconds from then until its batch ran");
+  text_queue_.append_to(out, "te_embed_queue_duration");
+  begin(out, "te_embed_inference_duration", "histogram", "seconds from then to its vector");
+  text_inference_.append_to(out, "te_embed_inference_duration");
+  batches.append_to(out);
   only(out, "textvec_tokens_total", "counter", "tokens that ran, without padding", tokens_);
   only(out, "textvec_requests_in_flight", "gauge", "requests being answered", gauges.requests);
   only(out, "textvec_bytes_in_flight", "gauge", "bytes of their bodies and replies", gauges.bytes);

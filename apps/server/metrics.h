@@ -17,21 +17,33 @@
 
 namespace textvec::server {
 
-// Buckets of TEI: 35 durations in seconds, each 1.5 times the one before.
+// Of TEI's buckets: each bound is the one before times a step. Without words: 35 durations in
+// seconds.
 class Histogram {
  public:
-  static constexpr std::size_t kBuckets = 35;
-
-  explicit Histogram(double first = 1.5e-5, double step = 1.5) : first_(first), step_(step) {}
+  explicit Histogram(double first = 1.5e-5, double step = 1.5, std::size_t buckets = 35)
+      : first_(first), step_(step), counts_(buckets + 1) {}
   void add(double value, std::uint64_t times = 1);
   void append_to(std::string& out, std::string_view name) const;
 
  private:
   double first_;
   double step_;
-  std::array<std::uint64_t, kBuckets + 1> counts_{};  // the last: above all bounds
+  std::vector<std::uint64_t> counts_;  // the last: above all bounds
   std::uint64_t count_ = 0;
   double sum_ = 0;
+};
+
+// Of all engines' batches. They outlive a server's other metrics, because engines do.
+class BatchMetrics {
+ public:
+  void ran(std::size_t texts, std::size_t tokens);
+  void append_to(std::string& out) const;
+
+ private:
+  mutable std::mutex mutex_{};
+  Histogram texts_{1, 2, 13};   // up to 4,096
+  Histogram tokens_{1, 2, 21};  // up to 1,048,576, padding included
 };
 
 class Metrics {
@@ -57,7 +69,7 @@ class Metrics {
     std::size_t connections = 0;
     std::vector<ModelGauges> models{};
   };
-  std::string text(const Gauges& gauges) const;
+  std::string text(const Gauges& gauges, const BatchMetrics& batches) const;
 
  private:
   mutable std::mutex mutex_{};
@@ -74,6 +86,10 @@ class Metrics {
   Histogram queue_{};
   Histogram inference_{};
   Histogram lengths_{1, 1.5};  // tokens of a text
+  Histogram text_total_{};
+  Histogram text_tokenize_{};
+  Histogram text_queue_{};
+  Histogram text_inference_{};
 };
 
 }  // namespace textvec::server

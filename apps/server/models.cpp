@@ -15,11 +15,18 @@ namespace {
 // How often is asked whether the last request of an old model is over.
 constexpr std::chrono::milliseconds kOldModelCheck{5};
 
+LoadOptions counting(LoadOptions load, const std::shared_ptr<BatchMetrics>& batches) {
+  load.batch_runs = [batches](std::size_t texts, std::size_t tokens) {
+    batches->ran(texts, tokens);
+  };
+  return load;
+}
+
 }  // namespace
 
 Models::Models(std::vector<Source> sources, const LoadOptions& load, const ServeOptions& options)
     : sources_(std::move(sources)),
-      load_(load),
+      load_(counting(load, batches_)),
       aliases_(options.aliases),
       limits_(options.limits) {}
 

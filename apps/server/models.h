@@ -12,6 +12,7 @@
 #include "server/body.h"
 #include "server/dialects.h"
 #include "server/golden.h"
+#include "server/metrics.h"
 #include "server/options.h"
 #include "server/reply.h"
 #include "textvec/engine.h"
@@ -55,6 +56,8 @@ class Models {
   // Which model a body means; the first when it does not say, and when it says nothing right, which
   // is then the body's problem. TEI's bodies never say it.
   ModelPointer choose(Body& body, Dialect dialect) const;
+  // Of all engines, those of reloads included.
+  const BatchMetrics& batches() const noexcept { return *batches_; }
   // What is said to a client who names another.
   Problem no_such_model() const;
 
@@ -63,6 +66,7 @@ class Models {
   Result<ModelPointer> load_one(std::size_t index) const;
 
   const std::vector<Source> sources_;
+  const std::shared_ptr<BatchMetrics> batches_ = std::make_shared<BatchMetrics>();
   const LoadOptions load_;
   const std::vector<std::string> aliases_;
   const Limits limits_;

@@ -216,7 +216,7 @@ Reply Service::metrics_reply(std::size_t connections) const {
   }
   Reply reply;
   reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  reply.body = metrics_.text(gauges);
+  reply.body = metrics_.text(gauges, models_.batches());
   return reply;
 }
 

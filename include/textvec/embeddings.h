@@ -58,6 +58,10 @@ struct Embeddings {
   // The values of such a row are zero.
   std::vector<Error> failures{};
   Durations durations{};
+  // Per text: until it was tokenised, then until its first batch ran, then until its vector. Each
+  // counts from the beginning of the call, of a call that ran in several parts from that of its
+  // own.
+  std::vector<Durations> text_durations{};
 
   std::size_t rows() const noexcept { return tokens.size(); }
   std::span<const float> row(std::size_t index) const noexcept {

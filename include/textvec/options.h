@@ -104,6 +104,9 @@ struct LoadOptions {
   // Receives (bytes done, bytes in all) while a model is compiled, some times a second: billions of
   // weights take a while the first time. From the loading thread; empty: silence.
   std::function<void(std::uint64_t, std::uint64_t)> progress{};
+  // Receives the texts and the tokens, padding included, of each batch before it runs. From the
+  // engine's threads, several at a time with several workers; must not throw. Empty: nobody asks.
+  std::function<void(std::size_t, std::size_t)> batch_runs{};
 };
 
 struct EmbedOptions {

@@ -28,8 +28,8 @@ class Job {
   // is the model's, before any cut or normalisation, and valid during the call only.
   // Must not throw.
   virtual void finish(std::size_t text, Result<std::span<const float>> vector) = 0;
-  // Called by a worker's thread when a text of the job is about to run, perhaps many times.
-  virtual void running() noexcept {}
+  // Called by a worker's thread when the text is about to run: again when its batch failed.
+  virtual void running(std::size_t) noexcept {}
   // Nobody wants the remaining texts: they are finished without being run.
   virtual bool abandoned() const noexcept { return false; }
 

@@ -143,6 +143,29 @@ def test_metrics_have_teis_names(server):
         assert name in text
 
 
+def test_metrics_of_texts_and_of_batches(server):
+    names = ["te_embed_duration", "te_embed_tokenization_duration", "te_embed_queue_duration",
+             "te_embed_inference_duration", "te_batch_next_size", "te_batch_next_tokens"]
+
+    def sums():
+        return {name: (server.metric(f"{name}_count"), server.metric(f"{name}_sum"))
+                for name in names}
+
+    before = sums()
+    texts = ["a", "a b c", "a b"]
+    reply = server.post("/embed", {"inputs": texts})
+    grown = {name: (count - before[name][0], total - before[name][1])
+             for name, (count, total) in sums().items()}
+    for name in names[:4]:
+        assert grown[name][0] == len(texts)
+    whole, *parts = [grown[name][1] for name in names[:4]]
+    assert whole > 0 and abs(whole - sum(parts)) < 1e-6
+    # Each text is in one batch, and padding only adds tokens.
+    assert 1 <= grown["te_batch_next_size"][0] <= len(texts)
+    assert grown["te_batch_next_size"][1] == len(texts)
+    assert grown["te_batch_next_tokens"][1] >= int(reply.fields["x-compute-tokens"])
+
+
 def test_one_line_of_json_a_request_and_no_text_in_it(server):
     secret = "a secret nobody may log"
     reply = server.post("/embed", {"inputs": [secret]}, [("X-Request-Id", "my-own-id")])

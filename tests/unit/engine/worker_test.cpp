@@ -71,7 +71,7 @@ class FakeSession : public runtime::Session {
   runtime::SessionInfo info_{};
 };
 
-constexpr WorkerSettings kSettings{1, 64, Pooling::Cls, 2, 0};
+const WorkerSettings kSettings{1, 64, Pooling::Cls, 2, 0, {}};
 
 std::shared_ptr<Call> make_call(const std::vector<std::uint32_t>& ids,
                                 const EmbedOptions& options = {}, std::size_t length = 1) {
@@ -115,6 +115,52 @@ TEST(Worker, AnswersInTheCallersOrder) {
   expect_vector_of(*result, 2, 5);
   EXPECT_EQ(result->tokens, (std::vector<std::uint32_t>{5, 1, 3}));
   EXPECT_EQ(result->truncated, (std::vector<std::uint8_t>{0, 1, 0}));
+}
+
+TEST(Worker, MeasuresEachTextFromTheCallsBeginning) {
+  Fixture fixture;
+  fixture.session.hold(true);
+  auto first = fixture.start(make_call({1}));
+  while (fixture.session.running == 0) std::this_thread::yield();
+  auto call = make_call({2, 3});
+  call->ready();
+  auto second = fixture.start(call);
+  std::this_thread::sleep_for(20ms);
+  fixture.session.hold(false);
+  const auto one = first.get();
+  ASSERT_TRUE(one);
+  ASSERT_EQ(one->text_durations.size(), 1U);
+  EXPECT_GE(one->text_durations[0].inference, 20ms);
+  const auto two = second.get();
+  ASSERT_TRUE(two);
+  ASSERT_EQ(two->text_durations.size(), 2U);
+  for (const Durations& text : two->text_durations) {
+    EXPECT_GE(text.queue, 19ms);
+    EXPECT_LE(text.tokenize + text.queue + text.inference,
+              two->durations.tokenize + two->durations.queue + two->durations.inference + 1ms);
+  }
+}
+
+TEST(Worker, SaysWhichBatchesRun) {
+  FakeSession session;
+  batch::Queue queue{1000};
+  std::mutex mutex;
+  std::vector<std::pair<std::size_t, std::size_t>> batches;
+  WorkerSettings settings = kSettings;
+  settings.batch_runs = [&](std::size_t texts, std::size_t tokens) {
+    const std::lock_guard lock(mutex);
+    batches.emplace_back(texts, tokens);
+  };
+  const auto workers = Workers::start(queue, {session, session}, {}, settings).value();
+  auto call = std::make_shared<Call>(3, 0, 2, EmbedOptions{});
+  call->add(0, {{9, 0, 0}, {}, 0}, false);
+  call->add(1, {{4}, {}, 0}, false);
+  call->add(2, {std::vector<std::uint32_t>(80, 5), {}, 0}, false);  // more than a batch: alone
+  auto future = call->future();
+  ASSERT_TRUE(queue.push(call));
+  ASSERT_TRUE(future.get());
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(batches, (std::vector<std::pair<std::size_t, std::size_t>>{{2, 6}, {1, 80}}));
 }
 
 TEST(Worker, AFailingTextFailsAloneInFewRuns) {
@@ -289,7 +335,7 @@ struct Crew {
   FakeSession few_cores{};
   batch::Queue queue{1000};
   std::unique_ptr<Workers> workers =
-      Workers::start(queue, {all_cores, few_cores}, {}, {2, 64, Pooling::Cls, 2, 0}).value();
+      Workers::start(queue, {all_cores, few_cores}, {}, {2, 64, Pooling::Cls, 2, 0, {}}).value();
 
   std::future<Result<Embeddings>> start(const std::shared_ptr<Call>& call) {
     auto future = call->future();

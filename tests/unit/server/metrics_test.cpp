@@ -35,6 +35,12 @@ TEST(Metrics, CountWhatWasAnswered) {
   Embeddings embeddings;
   embeddings.tokens = {3, 4};
   embeddings.durations.queue = std::chrono::milliseconds(5);
+  using std::chrono::milliseconds;
+  embeddings.text_durations = {{milliseconds(125), milliseconds(250), milliseconds(500)},
+                               {milliseconds(125), {}, milliseconds(1000)}};
+  BatchMetrics batches;
+  batches.ran(2, 8);
+  batches.ran(5000, 1U << 21);
   metrics.answered("a", false, embeddings, std::chrono::milliseconds(500));
   metrics.failed("overloaded");
   metrics.failed("overloaded");
@@ -45,7 +51,8 @@ TEST(Metrics, CountWhatWasAnswered) {
        8,
        9,
        10,
-       {{"a", Provider::Cpu, Provider::OpenVino, true}, {"b\\\"\n", Provider::Cpu, {}, false}}});
+       {{"a", Provider::Cpu, Provider::OpenVino, true}, {"b\\\"\n", Provider::Cpu, {}, false}}},
+      batches);
   EXPECT_TRUE(has_line(text, "te_request_count{method=\"single\"} 1"));
   EXPECT_TRUE(has_line(text, "te_request_count{method=\"batch\"} 2"));
   EXPECT_TRUE(has_line(text, "te_request_success{method=\"batch\"} 1"));
@@ -67,6 +74,18 @@ TEST(Metrics, CountWhatWasAnswered) {
   EXPECT_TRUE(has_line(text, "te_request_duration_sum 0.5"));
   EXPECT_TRUE(has_line(text, "te_request_queue_duration_count 1"));
   EXPECT_TRUE(has_line(text, "te_request_input_length_sum 7"));
+  // A text's three times are all of its time.
+  EXPECT_TRUE(has_line(text, "te_embed_duration_count 2"));
+  EXPECT_TRUE(has_line(text, "te_embed_duration_sum 2"));
+  EXPECT_TRUE(has_line(text, "te_embed_tokenization_duration_sum 0.25"));
+  EXPECT_TRUE(has_line(text, "te_embed_queue_duration_sum 0.25"));
+  EXPECT_TRUE(has_line(text, "te_embed_inference_duration_sum 1.5"));
+  EXPECT_TRUE(has_line(text, "te_batch_next_size_bucket{le=\"2\"} 1"));
+  EXPECT_TRUE(has_line(text, "te_batch_next_size_bucket{le=\"4096\"} 1"));
+  EXPECT_TRUE(has_line(text, "te_batch_next_size_bucket{le=\"+Inf\"} 2"));
+  EXPECT_TRUE(has_line(text, "te_batch_next_tokens_bucket{le=\"8\"} 1"));
+  EXPECT_TRUE(has_line(text, "te_batch_next_tokens_bucket{le=\"1048576\"} 1"));
+  EXPECT_TRUE(has_line(text, "te_batch_next_tokens_sum 2097160"));
 }
 
 }  // namespace
