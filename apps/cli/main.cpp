@@ -623,6 +623,12 @@ void add_serve(CLI::App& app, ServeCommand& command) {
   certificate->excludes(unix_socket);
   add_list(app, "--cors-origin", serve.cors_origins, "ORIGIN",
            "whose pages may ask (default: none; may be given many times)");
+  add_text(app, "--otlp-endpoint", serve.otlp_endpoint, "URL",
+           "of a collector of spans, which gets them as OTLP/HTTP at URL/v1/traces\n"
+           "(default: $OTEL_EXPORTER_OTLP_ENDPOINT, and\n"
+           "$OTEL_EXPORTER_OTLP_TRACES_ENDPOINT as it stands; without both no spans)");
+  add_text(app, "--otlp-service-name", serve.otlp_service_name, "NAME",
+           "of the server among its spans (default: $OTEL_SERVICE_NAME, textvec)");
   app.add_flag_callback(
       "--no-access-log", [&serve] { serve.access_log = false; },
       "no line of JSON a request on standard error");

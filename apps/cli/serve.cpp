@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -17,9 +18,12 @@
 #include "server/keys.h"
 #include "server/listen.h"
 #include "server/models.h"
+#include "server/otlp.h"
+#include "server/otlp_sender.h"
 #include "server/reload.h"
 #include "server/replaceable.h"
 #include "server/service.h"
+#include "server/span_exporter.h"
 
 namespace textvec::cli {
 namespace {
@@ -120,12 +124,40 @@ std::vector<server::Reloader::Part> parts_of(const server::ServeOptions& options
   return parts;
 }
 
+// An empty variable is as good as none.
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : value;
+}
+
+// nullptr: nobody wants spans.
+Result<std::unique_ptr<server::SpanExporter>> make_spans(const server::ServeOptions& options) {
+  const auto url =
+      server::otlp_url({options.otlp_endpoint, variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+                        variable("OTEL_EXPORTER_OTLP_ENDPOINT")});
+  if (!url) return url.error();
+  if (!*url) return std::unique_ptr<server::SpanExporter>();
+  std::string name = options.otlp_service_name;
+  if (name.empty()) name = variable("OTEL_SERVICE_NAME");
+  if (name.empty()) name = "textvec";
+  const auto sender = std::make_shared<server::OtlpSender>(**url);
+  const auto send = [sender, name](std::span<const server::Span> batch,
+                                   const std::stop_token& stop) {
+    return sender->send(server::otlp_json(name, batch), stop);
+  };
+  const auto log = [](std::string_view line) {
+    server::write_line("textvec: " + std::string(line) + "\n");
+  };
+  return std::make_unique<server::SpanExporter>(server::SpanExporter::Limits(), send, log);
+}
+
 int serve(const server::ServeOptions& options, server::Secrets& secrets, server::Listener listener,
-          server::Models& models, Interrupt& interrupt) {
+          server::Models& models, server::SpanExporter* spans, Interrupt& interrupt) {
   const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
   server::Service service(models, options.limits, threads, options.page);
   server::Reloader reloader(parts_of(options, secrets, models, service));
   service.set_reloader(reloader);
+  if (spans != nullptr) service.set_spans(*spans);
   interrupt.on_hangup([&reloader] {
     // A full standard error must not stop the thread that waits for SIGTERM.
     if (!reloader.start({})) {
@@ -141,7 +173,9 @@ int serve(const server::ServeOptions& options, server::Secrets& secrets, server:
   const int code = drained->all ? kDone : kTooLate;
   // A batch that does not end holds the engine, and would hold its destructor; a model that loads
   // would hold the reloader's.
-  if (!drained->idle || reloader.running()) _exit(code);
+  // The same for a collector's name that is looked up.
+  const bool are_sent = spans == nullptr || spans->finish();
+  if (!drained->idle || reloader.running() || !are_sent) _exit(code);
   return code;
 }
 
@@ -161,6 +195,8 @@ int run_serve(const ServeCommand& command) {
   options.limits.connections_max = std::min(
       options.limits.connections_max,
       descriptors > 2 * kOtherDescriptors ? descriptors - kOtherDescriptors : descriptors / 2);
+  auto spans = make_spans(options);
+  if (!spans) return fail(spans.error());
   // First what fails fast.
   auto listener = server::Listener::open(options);
   if (!listener) return fail(listener.error());
@@ -169,7 +205,7 @@ int run_serve(const ServeCommand& command) {
   const auto models = server::Models::load(std::move(*sources), load, options);
   if (!models) return fail(models.error());
   if (interrupt.token().stop_requested()) return kDone;
-  return serve(options, secrets, std::move(*listener), **models, interrupt);
+  return serve(options, secrets, std::move(*listener), **models, spans->get(), interrupt);
 }
 
 }  // namespace textvec::cli

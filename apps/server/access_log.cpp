@@ -28,9 +28,9 @@ std::string utc(std::chrono::system_clock::time_point time) {
 
 std::string access_line(const Access& access, std::chrono::system_clock::time_point now) {
   cli::JsonObject json;
-  json.string("time", utc(now))
-      .string("id", access.id)
-      .string("peer", access.peer)
+  json.string("time", utc(now)).string("id", access.id);
+  if (!access.trace_id.empty()) json.string("trace_id", access.trace_id);
+  json.string("peer", access.peer)
       .string("method", access.method)
       .string("path", model::shortened(access.path))
       .integer("status", access.status)

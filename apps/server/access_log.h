@@ -11,6 +11,7 @@ namespace textvec::server {
 
 struct Access {
   std::string_view id{};
+  std::string_view trace_id{};  // empty: none
   std::string_view peer{};
   std::string_view method{};
   std::string_view path{};

@@ -89,7 +89,8 @@ std::optional<Reply> answer_preflight(const Head& head, const std::string& origi
   reply.content_type.clear();
   reply.fields = {{"access-control-allow-methods", "GET, POST"},
                   {"access-control-allow-headers",
-                   "authorization, content-type, x-request-id, x-request-timeout-ms"},
+                   "authorization, content-type, traceparent, tracestate, x-request-id, "
+                   "x-request-timeout-ms"},
                   {"access-control-max-age", "600"}};
   return reply;
 }

@@ -31,7 +31,9 @@
 #include "server/access_log.h"
 #include "server/gate.h"
 #include "server/head.h"
+#include "server/span.h"
 #include "server/status.h"
+#include "server/trace_context.h"
 
 namespace textvec::server {
 namespace {
@@ -150,6 +152,9 @@ struct Exchange {
   unsigned minor = 1;
   std::size_t bytes_in = 0;
   std::string origin{};
+  std::string_view route{};  // empty: none
+  std::string host{};
+  std::optional<TraceContext> trace{};
   bool keep_alive = false;
   std::shared_ptr<Admission::Place> place{};
 };
@@ -209,8 +214,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   const Limits& limits() const noexcept { return server_.options().limits; }
   void take(std::size_t bytes);
+  void identify(Exchange& exchange, const Head& head);
   std::optional<Reply> account(std::size_t arrived, std::size_t& counted, Exchange& exchange);
   void log(const Exchange& exchange, const Reply& reply, std::size_t bytes_out);
+  void trace(const Exchange& exchange, const Reply& reply);
 
   // At most one deadline at a time; when it passes, expired_ is true and whoever waits wakes up.
   void arm(std::chrono::milliseconds time);
@@ -364,6 +371,16 @@ void Connection::take(std::size_t bytes) {
   space_.cancel();
 }
 
+// `head` is empty where it was damaged.
+void Connection::identify(Exchange& exchange, const Head& head) {
+  exchange.id = request_id(head);
+  exchange.trace = read_trace_context(head);
+  if (server_.service().spans() == nullptr) return;
+  if (!exchange.trace) exchange.trace = new_trace_context();
+  const std::string* host = head.find("host");
+  if (host != nullptr) exchange.host = *host;
+}
+
 asio::awaitable<bool> Connection::read_head(HeadReader& reader, Exchange& exchange) {
   idle_ = true;
   arm(draining_ ? kDrainIdle : limits().idle_max);
@@ -379,12 +396,12 @@ asio::awaitable<bool> Connection::read_head(HeadReader& reader, Exchange& exchan
     if (state == HeadReader::State::Done) co_return true;
     if (state == HeadReader::State::Bad) {
       const Refusal& refusal = reader.refusal();
-      exchange.id = request_id({});
+      identify(exchange, {});
       co_return co_await refuse(exchange, refusal.status, refusal.message);
     }
     if (ended_ || (expired_ && idle_)) co_return false;
     if (expired_) {
-      exchange.id = request_id({});
+      identify(exchange, {});
       co_return co_await refuse(exchange, 408, "the request's head took too long");
     }
     co_await changed_.async_wait(kAwait);
@@ -397,7 +414,7 @@ asio::awaitable<bool> Connection::answer_one() {
   const bool has_head = co_await read_head(reader, exchange);
   if (!has_head) co_return false;
   const Head head = reader.head();
-  exchange.id = request_id(head);
+  identify(exchange, head);
   exchange.method = head.method;
   exchange.path = head.path();
   exchange.minor = head.minor;
@@ -411,6 +428,7 @@ asio::awaitable<bool> Connection::answer_one() {
   auto reply = check_head(head, framing, *server_.secrets().keys.get(), server_.options(),
                           server_.service(), is_local_, passage);
   exchange.origin = passage.origin;
+  if (passage.route != nullptr) exchange.route = passage.route->path;
   const bool answers_now = reply || !Service::takes_time(*passage.route);
   if (answers_now) {
     // Where a body follows that nobody reads, the next request could not be found.
@@ -585,8 +603,26 @@ asio::awaitable<bool> Connection::send(Exchange& exchange, Reply reply) {
   disarm();
   idle_ = true;
   exchange.place.reset();
+  trace(exchange, reply);
   log(exchange, reply, bytes);
   co_return keep_alive && !error && stream_.socket().is_open();
+}
+
+void Connection::trace(const Exchange& exchange, const Reply& reply) {
+  SpanExporter* spans = server_.service().spans();
+  if (spans == nullptr || !exchange.trace || !exchange.trace->sampled) return;
+  Answered answered;
+  answered.method = exchange.method;
+  answered.path = exchange.path;
+  answered.route = exchange.route;
+  answered.host = exchange.host;
+  answered.peer = peer_;
+  answered.request_id = exchange.id;
+  answered.is_tls = stream_.tls().has_value();
+  answered.minor = exchange.minor;
+  answered.begun = exchange.begun;
+  answered.reply = &reply;
+  spans->add(spans_of(*exchange.trace, answered, {}));
 }
 
 void Connection::log(const Exchange& exchange, const Reply& reply, std::size_t bytes_out) {
@@ -594,6 +630,7 @@ void Connection::log(const Exchange& exchange, const Reply& reply, std::size_t b
   if (!server_.options().access_log) return;
   Access access;
   access.id = exchange.id;
+  if (exchange.trace) access.trace_id = exchange.trace->trace_id;
   access.peer = peer_;
   access.method = exchange.method;
   access.path = exchange.path;

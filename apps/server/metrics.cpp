@@ -172,6 +172,15 @@ std::string Metrics::text(const Gauges& gauges, const BatchMetrics& batches) con
   for (const auto& [model, texts] : texts_of_models_) {
     line(out, "textvec_texts_total", label("model", model), texts);
   }
+  if (gauges.spans) {
+    only(out, "textvec_spans_sent_total", "counter", "spans that the collector took",
+         gauges.spans->sent);
+    begin(out, "textvec_spans_dropped_total", "counter", "spans that no collector has");
+    line(out, "textvec_spans_dropped_total", label("why", "queue_full"),
+         gauges.spans->dropped_for_room);
+    line(out, "textvec_spans_dropped_total", label("why", "not_taken"), gauges.spans->not_taken);
+    only(out, "textvec_spans_waiting", "gauge", "spans that wait", gauges.spans->waiting);
+  }
   begin(out, "textvec_replies_total", "counter", "replies by status");
   for (const auto& [status, count] : replies_) {
     line(out, "textvec_replies_total", label("status", std::to_string(status)), count);

@@ -8,10 +8,12 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "server/span_exporter.h"
 #include "textvec/embeddings.h"
 #include "textvec/options.h"
 
@@ -68,6 +70,7 @@ class Metrics {
     std::size_t bytes = 0;
     std::size_t connections = 0;
     std::vector<ModelGauges> models{};
+    std::optional<SpanExporter::Counts> spans{};
   };
   std::string text(const Gauges& gauges, const BatchMetrics& batches) const;
 

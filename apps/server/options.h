@@ -44,6 +44,8 @@ struct ServeOptions {
   std::string tls_key{};
   std::vector<std::string> cors_origins{};  // exact ones; empty: no page of another origin may ask
   std::vector<std::string> aliases{};       // further names of the model; "*": any
+  std::string otlp_endpoint{};              // of a collector of spans; empty: the environment's
+  std::string otlp_service_name{};          // of this server among its spans; empty: the same
   bool access_log = true;
   bool page = true;  // for browsers, at /
   Limits limits{};

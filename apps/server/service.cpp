@@ -158,6 +158,7 @@ struct Service::Ask {
   void answer(Reply reply) {
     if (answered.exchange(true)) return;
     place->hold_reply(reply.body.size());
+    if (model != nullptr) reply.model = model->served.name;
     respond(std::move(reply));
   }
 
@@ -171,6 +172,7 @@ struct Service::Ask {
   EmbedRequest embed{};
   std::size_t texts = 0;
   std::size_t characters = 0;
+  Admission::Clock::time_point submitted{};  // to the engine
 };
 
 Service::Service(const Models& models, const Limits& limits, unsigned threads, bool has_page)
@@ -208,7 +210,8 @@ Reply Service::ready_reply(bool asks_for_drain) const {
 
 Reply Service::metrics_reply(std::size_t connections) const {
   const Admission::Counts counts = admission_.counts();
-  Metrics::Gauges gauges{counts.texts, counts.requests, counts.bytes, connections, {}};
+  Metrics::Gauges gauges{counts.texts, counts.requests, counts.bytes, connections, {}, {}};
+  if (spans_ != nullptr) gauges.spans = spans_->counts();
   for (const ModelPointer& model : models_.all()) {
     const ModelInfo& info = model->engine.info();
     gauges.models.push_back({model->served.name, info.provider, info.provider_wanted,
@@ -362,6 +365,7 @@ void Service::embed(const Asked& ask) {
     }
   };
   const Engine& engine = ask->model->engine;
+  ask->submitted = Admission::Clock::now();
   if (embed.inputs.ids.empty()) {
     engine.submit(std::move(embed.inputs.texts), embed.options, done);
   } else {
@@ -411,6 +415,7 @@ Reply Service::embed_reply(const Ask& ask, const Embeddings& embeddings) const {
   reply.texts = embeddings.rows();
   for (const std::uint32_t tokens : embeddings.tokens) reply.tokens += tokens;
   const Durations& durations = embeddings.durations;
+  reply.stages = Stages{ask.submitted, durations};
   reply.fields = {
       {"x-compute-type", std::string(to_string(ask.model->engine.info().provider))},
       {"x-compute-time", milliseconds(total)},

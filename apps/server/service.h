@@ -18,6 +18,7 @@
 #include "server/pool.h"
 #include "server/reload.h"
 #include "server/reply.h"
+#include "server/span_exporter.h"
 #include "server/status.h"
 
 namespace textvec::server {
@@ -59,6 +60,9 @@ class Service {
 
   // `reloader` must outlive the last answer. Without one nothing can be reloaded.
   void set_reloader(Reloader& reloader) noexcept { reloader_ = &reloader; }
+  // `spans` must outlive the last reply. Without them there are no spans.
+  void set_spans(SpanExporter& spans) noexcept { spans_ = &spans; }
+  SpanExporter* spans() noexcept { return spans_; }
   // What libraries keep for each thread and each model is dropped: the threads are new ones.
   void renew_threads() { pool_.renew(); }
 
@@ -105,6 +109,7 @@ class Service {
   const Limits limits_;
   const bool has_page_;
   Reloader* reloader_ = nullptr;
+  SpanExporter* spans_ = nullptr;
   Admission admission_;
   Metrics metrics_{};
   std::atomic<bool> draining_{false};

@@ -460,12 +460,6 @@ Verdict judge(Transfer& transfer, CURLcode code) {
   return {};
 }
 
-// libcurl's own counter of users is not made for threads.
-void start_curl() {
-  static std::once_flag once;
-  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-}
-
 milliseconds pause_after(int failures, const Verdict& verdict) {
   static thread_local std::minstd_rand random{std::random_device{}()};
   milliseconds pause = std::min(kPauseMax, kPauseFirst * (1 << std::min(failures - 1, 10)));
@@ -878,6 +872,11 @@ class FileTransfer {
 };
 
 }  // namespace
+
+void start_curl() {
+  static std::once_flag once;
+  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+}
 
 std::string url_path(std::string_view path) {
   constexpr std::string_view kDigits = "0123456789ABCDEF";

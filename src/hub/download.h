@@ -36,6 +36,10 @@ struct Download {
   std::function<void(std::uint64_t)> progress{};
 };
 
+// Before any other use of libcurl in the process, as often as one likes: libcurl's own counter of
+// users is not made for threads.
+void start_curl();
+
 // Percent-encodes what no URL may hold; slashes stay.
 std::string url_path(std::string_view path);
 

@@ -12,6 +12,7 @@
 #include "server/dialects.h"
 #include "server/head.h"
 #include "server/status.h"
+#include "server/trace_context.h"
 
 namespace textvec::fuzz {
 namespace {
@@ -46,6 +47,16 @@ void check_framing(const Head& head) {
   check(head.count("host") == 1 || head.minor == 0, "a request has one host");
 }
 
+void check_trace(const Head& head) {
+  const auto context = server::read_trace_context(head);
+  if (!context) return;
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  check(context->trace_id.size() == 32 && context->parent_id.size() == 16, "ids have a length");
+  check(context->trace_id.find_first_not_of(kDigits) == std::string::npos, "ids are hexadecimal");
+  check(context->parent_id.find_first_not_of(kDigits) == std::string::npos, "ids are hexadecimal");
+  check(context->state.size() <= 512, "a state has a limit");
+}
+
 void check_head(std::string_view bytes, std::size_t step) {
   HeadReader whole(kLimits);
   const auto state = whole.read(bytes);
@@ -75,6 +86,7 @@ void check_head(std::string_view bytes, std::size_t step) {
           "a field is one line");
   }
   check_framing(head);
+  check_trace(head);
 }
 
 void check_inputs(const server::Inputs& inputs) {

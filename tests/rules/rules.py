@@ -31,7 +31,7 @@ OWNERS = [
     (re.compile(r"hwy/"), {"src/kernels/activation.cpp", "src/kernels/norm.cpp",
                            "src/kernels/targets.h", "src/kernels/tiles.cpp"}),
     (re.compile(r"CLI/"), {"apps/cli/main.cpp"}),
-    (re.compile(r"curl/"), {"src/hub/download.cpp"}),
+    (re.compile(r"curl/"), {"src/hub/download.cpp", "apps/server/otlp_sender.cpp"}),
 ]
 # Beside C++'s own headers, which have no dot and no slash.
 SYSTEM_HEADER = re.compile(

@@ -70,6 +70,9 @@ def own_cache(tmp_path_factory, binary_is_there):
     cache = tmp_path_factory.mktemp("cache")
     before.setenv("TEXTVEC_CACHE", str(cache))
     before.delenv("TEXTVEC_MODEL", raising=False)
+    for name in ["ENDPOINT", "TRACES_ENDPOINT"]:
+        before.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
+    before.delenv("OTEL_SERVICE_NAME", raising=False)
     # Compiled here, because a first use says so on standard error.
     assert command_line.run("embed", "first").code == 0
     yield
