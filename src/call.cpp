@@ -66,6 +66,23 @@ void Call::add_chunked(std::size_t row, std::vector<batch::Text> windows, std::v
   embeddings_.chunks[row] = std::move(chunks);
 }
 
+std::size_t Call::tokens() const noexcept {
+  std::size_t tokens = 0;
+  for (const std::uint32_t of_row : embeddings_.tokens) tokens += of_row;
+  return tokens;
+}
+
+void Call::want_every_token(std::size_t width) {
+  every_token = true;
+  embeddings_.dimension = width;
+  std::size_t values = 0;
+  for (const std::uint32_t of_row : embeddings_.tokens) {
+    first_values_.push_back(values);
+    values += of_row * width;
+  }
+  embeddings_.values.assign(values, 0.0F);
+}
+
 void Call::keep_rows(std::size_t rows) {
   embeddings_.values.resize(rows * embeddings_.dimension);
   embeddings_.tokens.resize(rows);
@@ -114,6 +131,11 @@ void Call::finish(std::size_t text, Result<std::span<const float>> vector) {
 }
 
 Result<void> Call::keep(std::size_t text, Windows* windows, std::span<const float> vector) {
+  if (every_token) {
+    const auto begin = static_cast<std::ptrdiff_t>(first_values_[rows_of_texts_[text]]);
+    std::copy(vector.begin(), vector.end(), embeddings_.values.begin() + begin);
+    return {};
+  }
   const std::size_t dimension = embeddings_.dimension;
   const auto out =
       std::span<float>(embeddings_.values).subspan(rows_of_texts_[text] * dimension, dimension);

@@ -32,11 +32,16 @@ class Call final : public batch::Job {
   // of the model's vectors.
   void add_chunked(std::size_t row, std::vector<batch::Text> windows, std::vector<Chunk> chunks,
                    std::size_t tokens, std::size_t width);
+  // When all texts are added, none of them chunked, and `dimension` was 0: not the texts' vectors
+  // are gathered but those of their tokens, of this width.
+  void want_every_token(std::size_t width);
   // With BadText::FailCall the first refusal fails the call.
   void refuse(std::size_t row, Error error);
   // The call ends before row `rows`: the texts from there on are another's.
   void keep_rows(std::size_t rows);
   std::size_t rows() const noexcept { return embeddings_.rows(); }
+  // Of all rows.
+  std::size_t tokens() const noexcept;
   // Nothing is left to wait for: every text was refused, or one refusal failed the call.
   bool settled() const noexcept { return texts.empty() || abandoned(); }
   // Fails what cannot be queued, or answers a call that is settled. No more finish() afterwards.
@@ -81,6 +86,7 @@ class Call final : public batch::Job {
   const bool report_;
   std::vector<std::size_t> rows_of_texts_{};  // texts[i] is row rows_of_texts_[i]
   std::map<std::size_t, Windows> windows_{};  // by row
+  std::vector<std::size_t> first_values_{};   // by row, of every token: where theirs begin
   std::promise<Result<Embeddings>> promise_{};
   std::function<void(Result<Embeddings>)> done_{};
   const Clock::time_point made_at_ = Clock::now();

@@ -91,6 +91,22 @@ void append(Embeddings& all, Embeddings part) {
   all.durations.inference += part.durations.inference;
 }
 
+// Moves only: the engine's thread must not run out of memory here.
+TokenVectors token_vectors_of(Embeddings of_call) noexcept {
+  TokenVectors vectors;
+  vectors.values = std::move(of_call.values);
+  vectors.dimension = of_call.dimension;
+  vectors.tokens = std::move(of_call.tokens);
+  vectors.truncated = std::move(of_call.truncated);
+  vectors.failures = std::move(of_call.failures);
+  vectors.durations = of_call.durations;
+  vectors.text_durations = std::move(of_call.text_durations);
+  return vectors;
+}
+
+// What a call gathers.
+enum class Of : unsigned char { Texts, Tokens };
+
 }  // namespace
 
 struct Engine::Impl {
@@ -117,13 +133,26 @@ struct Engine::Impl {
   struct Plan {
     std::string prompt{};
     std::size_t pool_begin = 0;
-    std::size_t dimension = 0;
+    std::size_t dimension = 0;  // of a text's vector; 0: tokens are asked for
     tokens::Limits limits{};
     tokens::WindowLimits windows{};
   };
 
-  Result<Plan> plan(const EmbedOptions& options) const {
+  Result<void> check_tokens(const EmbedOptions& options) const {
+    if (model.info.pooled_by_graph) {
+      return Error{ErrorCode::Unsupported,
+                   "the model's graph gives one vector a text, and none of its tokens"};
+    }
+    if (!options.dimensions && options.too_long != TooLong::Chunk) return {};
+    return Error{ErrorCode::InvalidArgument,
+                 "dimensions and chunks go with vectors of texts, not with those of tokens"};
+  }
+
+  Result<Plan> plan(const EmbedOptions& options, Of of = Of::Texts) const {
     Plan plan;
+    if (of == Of::Tokens) {
+      if (auto valid = check_tokens(options); !valid) return std::move(valid).error();
+    }
     auto prompt = choose_prompt(model.info, options);
     if (!prompt) return prompt.error();
     plan.prompt = std::move(*prompt);
@@ -138,6 +167,7 @@ struct Engine::Impl {
                                                    "; the model takes 1 to " +
                                                    std::to_string(model.info.dimension)};
     }
+    if (of == Of::Tokens) plan.dimension = 0;
     plan.limits = {model.info.tokens_max, options.too_long, options.truncation_side,
                    text_bytes_max};
     auto windows = plan_windows(plan.prompt, options);
@@ -235,6 +265,21 @@ struct Engine::Impl {
     return call;
   }
 
+  void submit_token_vectors(Result<std::shared_ptr<Call>> call, const Admit& admit,
+                            TokensDone done) const {
+    if (!call) return done(std::move(call).error());
+    if (!(*call)->abandoned()) {
+      const auto admitted = admit ? admit((*call)->tokens()) : Result<void>();
+      if (!admitted) return done(admitted.error());
+      (*call)->want_every_token(model.width);
+    }
+    (*call)->on_done([done = std::move(done)](Result<Embeddings> embeddings) {
+      if (!embeddings) return done(std::move(embeddings).error());
+      done(token_vectors_of(std::move(*embeddings)));
+    });
+    enqueue(*call, false);
+  }
+
   void enqueue(const std::shared_ptr<Call>& call, bool wait) const {
     call->ready();
     if (call->settled()) return call->close_early(std::nullopt);
@@ -251,9 +296,9 @@ struct Engine::Impl {
 
   // A whole job for submit(), or why not.
   Result<std::shared_ptr<Call>> make_job(std::span<const std::string> texts,
-                                         const EmbedOptions& options) const {
+                                         const EmbedOptions& options, Of of = Of::Texts) const {
     if (auto fits = check_count(texts.size()); !fits) return std::move(fits).error();
-    const auto plan = this->plan(options);
+    const auto plan = this->plan(options, of);
     if (!plan) return plan.error();
     const std::size_t windows_max = std::max(queue_texts_max, tokens::kWindowsMax);
     auto call = make_call(*plan, texts, 0, options, windows_max);
@@ -285,14 +330,14 @@ struct Engine::Impl {
   }
 
   Result<std::shared_ptr<Call>> make_job(std::vector<std::vector<std::uint32_t>> texts,
-                                         EmbedOptions options) const {
+                                         EmbedOptions options, Of of = Of::Texts) const {
     if (auto fits = check_count(texts.size()); !fits) return std::move(fits).error();
     if (options.role != Role::Unspecified || options.prompt || options.instruction ||
         options.too_long == TooLong::Chunk) {
       return Error{ErrorCode::InvalidArgument,
                    "role, prompt, instruction and chunks go with texts, not with token ids"};
     }
-    const auto plan = this->plan(options);
+    const auto plan = this->plan(options, of);
     if (!plan) return plan.error();
     auto call = std::make_shared<Call>(texts.size(), 0, plan->dimension, options);
     for (std::size_t row = 0; row < texts.size() && !call->abandoned(); ++row) {
@@ -337,11 +382,12 @@ struct Engine::Impl {
   }
 
   template <class Text>
-  Result<Embeddings> embed(std::span<const Text> texts, const EmbedOptions& options) const {
-    const auto plan = this->plan(options);
+  Result<Embeddings> embed(std::span<const Text> texts, const EmbedOptions& options,
+                           Of of = Of::Texts) const {
+    const auto plan = this->plan(options, of);
     if (!plan) return plan.error();
     Embeddings all;
-    all.dimension = plan->dimension;
+    all.dimension = of == Of::Tokens ? model.width : plan->dimension;
     all.values.reserve(texts.size() * plan->dimension);
     std::deque<std::future<Result<Embeddings>>> running;
     std::optional<Error> error;
@@ -355,6 +401,7 @@ struct Engine::Impl {
       const auto part = texts.subspan(begin, std::min(kPartTexts, texts.size() - begin));
       const auto call = make_call(*plan, part, begin, options, kPartTexts);
       begin += call->rows();  // before the worker has it
+      if (of == Of::Tokens) call->want_every_token(model.width);
       running.push_back(enqueue_for_future(call, true));
       if (running.size() == 2) collect();
     }
@@ -419,6 +466,25 @@ void Engine::submit_tokens(std::vector<std::vector<std::uint32_t>> texts, EmbedO
   if (!call) return done(std::move(call).error());
   (*call)->on_done(std::move(done));
   impl_->enqueue(*call, false);
+}
+
+Result<TokenVectors> Engine::token_vectors(std::span<const std::string> texts,
+                                           const EmbedOptions& options) const {
+  auto embeddings = impl_->embed(texts, options, Of::Tokens);
+  if (!embeddings) return std::move(embeddings).error();
+  return token_vectors_of(std::move(*embeddings));
+}
+
+void Engine::submit_token_vectors(std::vector<std::string> texts, EmbedOptions options,
+                                  const Admit& admit, TokensDone done) const {
+  auto call = impl_->make_job(std::span<const std::string>(texts), options, Of::Tokens);
+  impl_->submit_token_vectors(std::move(call), admit, std::move(done));
+}
+
+void Engine::submit_token_vectors(std::vector<std::vector<std::uint32_t>> texts,
+                                  EmbedOptions options, const Admit& admit, TokensDone done) const {
+  auto call = impl_->make_job(std::move(texts), std::move(options), Of::Tokens);
+  impl_->submit_token_vectors(std::move(call), admit, std::move(done));
 }
 
 Result<std::vector<std::vector<std::uint32_t>>> Engine::tokenize(

@@ -282,6 +282,7 @@ Result<LoadedModel> load_model(std::string_view model, const LoadOptions& option
   if (const auto fits = check_width(loaded.spec, *width); !fits) return fits.error();
   describe(*files, options, loaded);
   loaded.width = *width;
+  loaded.info.hidden_size = *width;
   loaded.info.dimension =
       loaded.spec.dense.empty() ? *width : loaded.spec.dense.back().out_features;
   // Of a large vocabulary's file more was taken apart than is kept.

@@ -8,6 +8,20 @@
 #include "vectors/pooling.h"
 
 namespace textvec {
+namespace {
+
+bool are_finite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(),
+                     [](float value) { return std::isfinite(value); });
+}
+
+Error half_overflow() {
+  return {ErrorCode::NonFinite,
+          "the model's 16-bit file overflows for this text, and its vector is not finite; use "
+          "the fp32 file"};
+}
+
+}  // namespace
 
 Result<void> check_states(const runtime::HiddenStates& states, const batch::Batch& batch,
                           const runtime::SessionInfo& session, std::size_t width) {
@@ -35,15 +49,22 @@ Result<std::vector<float>> model_vector(const runtime::HiddenStates& states,
     vectors::pool(pooling, hidden, batch.pool_begins[row], batch.lengths[row], vector);
   }
   // Any other vector that is not finite is found where it is finished; this one has a remedy.
-  if (session.half && !std::all_of(vector.begin(), vector.end(),
-                                   [](float value) { return std::isfinite(value); })) {
-    return Error{
-        ErrorCode::NonFinite,
-        "the model's 16-bit file overflows for this text, and its vector is not finite; use "
-        "the fp32 file"};
-  }
+  if (session.half && !are_finite(vector)) return half_overflow();
   for (const vectors::Dense& dense : dense_layers) vector = dense.apply(vector);
   return vector;
+}
+
+Result<std::span<const float>> row_token_vectors(const runtime::HiddenStates& states,
+                                                 const batch::Batch& batch, std::size_t row,
+                                                 const runtime::SessionInfo& session) {
+  if (session.pooled) {
+    return Error{ErrorCode::Unsupported,
+                 "the model's graph gives one vector a text, and none of its tokens"};
+  }
+  const auto tokens = states.row(row).first(batch.lengths[row] * states.width);
+  if (are_finite(tokens)) return tokens;
+  if (session.half) return half_overflow();
+  return Error{ErrorCode::NonFinite, "the model gave a token a value that is not a finite number"};
 }
 
 }  // namespace textvec

@@ -1,5 +1,5 @@
 // In: what the runtime gave for a batch. Out: the model's vector of each row, before any cut or
-// normalisation: pooled, and through the dense layers.
+// normalisation: pooled, and through the dense layers; or those of a row's tokens, as they are.
 #pragma once
 
 #include <cstddef>
@@ -25,5 +25,11 @@ Result<std::vector<float>> model_vector(const runtime::HiddenStates& states,
                                         const batch::Batch& batch, std::size_t row,
                                         const runtime::SessionInfo& session, Pooling pooling,
                                         std::span<const vectors::Dense> dense_layers);
+
+// Of all tokens of a row, without padding; valid as long as the states are. REQUIRES:
+// check_states(). Errors: Unsupported (the graph pooled), NonFinite (a token's vector is).
+Result<std::span<const float>> row_token_vectors(const runtime::HiddenStates& states,
+                                                 const batch::Batch& batch, std::size_t row,
+                                                 const runtime::SessionInfo& session);
 
 }  // namespace textvec

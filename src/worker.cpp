@@ -160,6 +160,10 @@ void Workers::run_batch(Items items, batch::Window& window) {
 
   if (!states) return window.failed(std::move(items), std::move(states).error());
   for (std::size_t row = 0; row < items.size(); ++row) {
+    if (items[row].job->every_token) {
+      items[row].job->finish(items[row].text, row_token_vectors(*states, batch, row, session));
+      continue;
+    }
     const auto vector = guarded<std::vector<float>>(
         [&] { return model_vector(*states, batch, row, session, settings_.pooling, dense_); });
     if (vector) {

@@ -1,5 +1,5 @@
-// In: queued texts. Out: the model's vector of each, given to its job. Threads that plan micro-
-// batches, run a session, pool.
+// In: queued texts. Out: the model's vector of each, or of its tokens, given to its job. Threads
+// that plan micro- batches, run a session, pool.
 #pragma once
 
 #include <atomic>

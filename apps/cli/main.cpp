@@ -585,6 +585,8 @@ void add_serve_limits(CLI::App& app, server::Limits& limits) {
   add_limit(app, "--queue-bytes", limits.bytes_in_flight_max, kBytesMax,
             "of their bodies and replies");
   add_limit(app, "--body-bytes", limits.body_bytes_max, kBytesMax, "of a request's body");
+  add_limit(app, "--reply-bytes", limits.reply_bytes_max, kBytesMax,
+            "of a reply of /embed_all, at 16 bytes a number");
   add_limit(app, "--connections", limits.connections_max, kMany, "at a time");
   add_time(app, "--timeout", limits.request_max,
            "of a request; x-request-timeout-ms may ask for less");
@@ -637,8 +639,9 @@ void add_serve(CLI::App& app, ServeCommand& command) {
   add_load_options(app, command.load);
   app.footer(
       "Prints its address when it is ready. Speaks OpenAI's /v1/embeddings, the routes of\n"
-      "text-embeddings-inference (/embed, /similarity, /tokenize, /decode, /info, /metrics) and\n"
-      "Ollama's /api/embed; /openapi.json describes them, /livez and /readyz are for probes.\n"
+      "text-embeddings-inference (/embed, /embed_all, /similarity, /tokenize, /decode, /info,\n"
+      "/metrics) and Ollama's /api/embed; /openapi.json describes them, /livez and /readyz are for "
+      "probes.\n"
       "Of several models OpenAI's and Ollama's requests choose one by \"model\"; TEI's use the\n"
       "first. What is said of loading counts for each of them.\n"
       "A browser finds a page at / to try texts and to watch the server.\n"

@@ -66,6 +66,16 @@ std::optional<Busy> Admission::Place::add_bytes(std::size_t bytes) {
   return std::nullopt;
 }
 
+std::optional<Busy> Admission::Place::expect_reply(std::size_t bytes) {
+  const std::lock_guard lock(admission_->mutex_);
+  const std::size_t limit = admission_->limits_.bytes_in_flight_max;
+  const std::size_t others = admission_->bytes_ - bytes_;
+  if (bytes > limit - std::min(limit, others)) return Busy{room(others, limit, "bytes")};
+  admission_->bytes_ = others + bytes;
+  bytes_ = bytes;
+  return std::nullopt;
+}
+
 void Admission::Place::hold_reply(std::size_t bytes) {
   const std::lock_guard lock(admission_->mutex_);
   admission_->bytes_ += bytes;

@@ -35,7 +35,9 @@ class Admission {
 
     // More bytes of its body have arrived, or are announced.
     std::optional<Busy> add_bytes(std::size_t bytes);
-    // The reply takes the body's place; a reply is never refused.
+    // The body is gone, and its reply, with what it is made of, will take `bytes` at most.
+    std::optional<Busy> expect_reply(std::size_t bytes);
+    // The reply takes the place of either; a reply is never refused.
     void hold_reply(std::size_t bytes);
     // Its texts are about to be tokenised. `tokens` is an estimate. Refused also when what was
     // taken before will not be done by `deadline`, as far as the last seconds tell.

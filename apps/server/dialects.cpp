@@ -134,6 +134,16 @@ EmbedRequest read_tei_embed(Body& body, const Served& served) {
   return request;
 }
 
+EmbedRequest read_tei_embed_all(Body& body, const Served& served) {
+  EmbedRequest request;
+  request.field = "inputs";
+  request.inputs = body.inputs("inputs", served.texts_max, true);
+  refuse_empty_texts(body, request);
+  read_truncation(body, request.options);
+  read_prompt_name(body, served, request.options);
+  return request;
+}
+
 EmbedRequest read_similarity(Body& body, const Served& served) {
   EmbedRequest request;
   request.field = "inputs.sentences";
@@ -228,6 +238,32 @@ std::string tei_embeddings(const Embeddings& embeddings) {
   std::string out;
   append_rows(out, embeddings);
   return out;
+}
+
+std::size_t token_vectors_bytes(std::size_t tokens, std::size_t dimension) noexcept {
+  // "-1.1754944e-38," and less; brackets of a token, and of a text, which has one token at least.
+  constexpr std::size_t kNumber = 16;
+  constexpr std::size_t kBrackets = 6;
+  return tokens * (dimension * kNumber + kBrackets) + 2;
+}
+
+std::string tei_token_vectors(const TokenVectors& vectors) {
+  std::string out;
+  std::span<const float> rest = vectors.values;
+  // No byte of it is touched before it is needed, and none is copied to make room.
+  out.reserve(token_vectors_bytes(rest.size() / std::max<std::size_t>(vectors.dimension, 1),
+                                  vectors.dimension));
+  out += '[';
+  for (const std::uint32_t tokens : vectors.tokens) {
+    out += out.size() > 1 ? ",[" : "[";
+    for (std::uint32_t token = 0; token < tokens; ++token) {
+      if (token > 0) out += ',';
+      append_row(out, rest.first(vectors.dimension));
+      rest = rest.subspan(vectors.dimension);
+    }
+    out += ']';
+  }
+  return out + "]";
 }
 
 std::string similarities(const Embeddings& embeddings) {

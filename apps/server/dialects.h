@@ -34,10 +34,11 @@ struct EmbedRequest {
 
 // Each reads all of a body but for `model`, which models.h reads; whether it was right is the
 // body's problem().
-EmbedRequest read_openai_embed(Body& body, const Served& served);  // /v1/embeddings
-EmbedRequest read_tei_embed(Body& body, const Served& served);     // /embed
-EmbedRequest read_similarity(Body& body, const Served& served);    // the source sentence is first
-EmbedRequest read_ollama_embed(Body& body, const Served& served);  // /api/embed
+EmbedRequest read_openai_embed(Body& body, const Served& served);   // /v1/embeddings
+EmbedRequest read_tei_embed(Body& body, const Served& served);      // /embed
+EmbedRequest read_tei_embed_all(Body& body, const Served& served);  // /embed_all
+EmbedRequest read_similarity(Body& body, const Served& served);     // the source sentence is first
+EmbedRequest read_ollama_embed(Body& body, const Served& served);   // /api/embed
 
 struct TokenizeRequest {
   std::vector<std::string> texts{};
@@ -55,6 +56,9 @@ DecodeRequest read_decode(Body& body, const Served& served);
 std::string openai_embeddings(const EmbedRequest& request, const Embeddings& embeddings,
                               const Served& served);
 std::string tei_embeddings(const Embeddings& embeddings);
+// A list a text, of a list a token. At most token_vectors_bytes() of them.
+std::string tei_token_vectors(const TokenVectors& vectors);
+std::size_t token_vectors_bytes(std::size_t tokens, std::size_t dimension) noexcept;
 std::string similarities(const Embeddings& embeddings);
 std::string ollama_embeddings(const Embeddings& embeddings, const Served& served,
                               std::chrono::nanoseconds total);

@@ -85,21 +85,20 @@ void Metrics::asked(bool single, std::size_t texts) {
   texts_asked_ += texts;
 }
 
-void Metrics::answered(std::string_view model, bool single, const Embeddings& embeddings,
-                       Seconds total) {
+void Metrics::answered(std::string_view model, bool single, const Work& work, Seconds total) {
   const std::lock_guard lock(mutex_);
-  texts_of_models_[std::string(model)] += embeddings.rows();
+  texts_of_models_[std::string(model)] += work.tokens.size();
   ++answered_[single ? 1 : 0];
-  texts_answered_ += embeddings.rows();
+  texts_answered_ += work.tokens.size();
   total_.add(total.count());
-  tokenize_.add(Seconds(embeddings.durations.tokenize).count());
-  queue_.add(Seconds(embeddings.durations.queue).count());
-  inference_.add(Seconds(embeddings.durations.inference).count());
-  for (const std::uint32_t tokens : embeddings.tokens) {
+  tokenize_.add(Seconds(work.durations.tokenize).count());
+  queue_.add(Seconds(work.durations.queue).count());
+  inference_.add(Seconds(work.durations.inference).count());
+  for (const std::uint32_t tokens : work.tokens) {
     tokens_ += tokens;
     lengths_.add(tokens);
   }
-  for (const Durations& text : embeddings.text_durations) {
+  for (const Durations& text : work.text_durations) {
     text_total_.add(Seconds(text.tokenize + text.queue + text.inference).count());
     text_tokenize_.add(Seconds(text.tokenize).count());
     text_queue_.add(Seconds(text.queue).count());

@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,13 +49,26 @@ class BatchMetrics {
   Histogram tokens_{1, 2, 21};  // up to 1,048,576, padding included
 };
 
+// What an answer took; of Embeddings or TokenVectors, which must stay.
+struct Work {
+  template <class Vectors>
+  explicit Work(const Vectors& vectors)
+      : tokens(vectors.tokens),
+        durations(vectors.durations),
+        text_durations(vectors.text_durations) {}
+
+  std::span<const std::uint32_t> tokens;  // per text
+  Durations durations;
+  std::span<const Durations> text_durations;
+};
+
 class Metrics {
  public:
   using Seconds = std::chrono::duration<double>;
 
   // An inference request: of one text, or of a list of them.
   void asked(bool single, std::size_t texts);
-  void answered(std::string_view model, bool single, const Embeddings& embeddings, Seconds total);
+  void answered(std::string_view model, bool single, const Work& work, Seconds total);
   void failed(std::string_view failure);  // Row::failure
   void replied(unsigned status);          // to any request
 

@@ -23,6 +23,7 @@ struct Limits {
   std::size_t requests_max = 512;                            // being answered
   std::size_t texts_in_flight_max = 4096;                    // of all requests
   std::size_t bytes_in_flight_max = std::size_t{256} << 20;  // bodies and replies
+  std::size_t reply_bytes_max = std::size_t{64} << 20;       // of one reply of /embed_all
   std::size_t connections_max = 2048;
 
   std::chrono::milliseconds idle_max{60'000};     // between requests

@@ -47,7 +47,7 @@ constexpr std::array<Route, 38> kRoutes{{
     {"POST", "/tokenize", Action::Tokenize},
     {"POST", "/decode", Action::Decode},
     {"POST", "/api/embed", Action::EmbedOllama},
-    {"POST", "/embed_all", Action::NoHead},
+    {"POST", "/embed_all", Action::EmbedAll},
     {"POST", "/embed_sparse", Action::NoHead},
     {"POST", "/predict", Action::NoHead},
     {"POST", "/rerank", Action::NoHead},
@@ -262,11 +262,11 @@ Reply Service::answer_now(const Route& route, const Visit& visit) {
       return reply.status == 200 ? page_reply(route.path, visit.if_none_match) : reply;
     default:
       metrics_.failed("model_type");
-      return problem_reply(
-          dialect_of(route.path),
-          {{ErrorCode::Unsupported, "the model makes one vector of each text, and nothing else"},
-           {},
-           {}});
+      return problem_reply(dialect_of(route.path),
+                           {{ErrorCode::Unsupported,
+                             "the model makes vectors of texts and of tokens, and nothing else"},
+                            {},
+                            {}});
   }
 }
 
@@ -329,6 +329,9 @@ void Service::embed(const Asked& ask) {
     case Action::EmbedOllama:
       embed = read_ollama_embed(body, served);
       break;
+    case Action::EmbedAll:
+      embed = read_tei_embed_all(body, served);
+      break;
     default:
       embed = read_tei_embed(body, served);
   }
@@ -348,10 +351,33 @@ void Service::embed(const Asked& ask) {
     ask->answer(busy_reply(dialect_of(ask->route->path), *busy));
     return;
   }
-  const auto done = [this, ask](Result<Embeddings> embeddings) {
-    ask->place->texts_done(Admission::Clock::now(), embeddings.has_value());
+  submit(ask);
+}
+
+// The reply, and the numbers that it is made of, until it is made.
+Result<void> Service::admit_tokens(const Ask& ask, std::size_t tokens) const {
+  const std::size_t dimension = ask.model->served.info.hidden_size;
+  const std::size_t reply = token_vectors_bytes(tokens, dimension);
+  const std::size_t bytes = reply + tokens * dimension * sizeof(float);
+  const bool fits = reply <= limits_.reply_bytes_max && bytes <= limits_.bytes_in_flight_max;
+  if (!fits) {
+    return Error{ErrorCode::InvalidArgument,
+                 std::to_string(tokens) + " tokens, whose vectors of " + std::to_string(dimension) +
+                     " numbers may make a reply of " + std::to_string(reply) +
+                     " bytes; this server makes " + std::to_string(limits_.reply_bytes_max) +
+                     " at most, and holds " + std::to_string(limits_.bytes_in_flight_max)};
+  }
+  if (const auto busy = ask.place->expect_reply(bytes)) {
+    return Error{ErrorCode::Overloaded, busy->message};
+  }
+  return {};
+}
+
+void Service::submit(const Asked& ask) {
+  const auto done = [this, ask]<class Vectors>(Result<Vectors> vectors) {
+    ask->place->texts_done(Admission::Clock::now(), vectors.has_value());
     try {  // without memory the request is dropped, which answers it
-      auto result = std::make_shared<Result<Embeddings>>(std::move(embeddings));
+      auto result = std::make_shared<Result<Vectors>>(std::move(vectors));
       // Not on the engine's thread: a reply may have megabytes.
       pool_.post([this, ask, result] {
         try {
@@ -365,21 +391,34 @@ void Service::embed(const Asked& ask) {
     }
   };
   const Engine& engine = ask->model->engine;
+  Inputs& inputs = ask->embed.inputs;
+  const EmbedOptions& options = ask->embed.options;
   ask->submitted = Admission::Clock::now();
-  if (embed.inputs.ids.empty()) {
-    engine.submit(std::move(embed.inputs.texts), embed.options, done);
+  if (ask->route->action == Action::EmbedAll) {
+    const auto admit = [this, &ask](std::size_t tokens) { return admit_tokens(*ask, tokens); };
+    if (inputs.ids.empty()) {
+      engine.submit_token_vectors(std::move(inputs.texts), options, admit, done);
+    } else {
+      engine.submit_token_vectors(std::move(inputs.ids), options, admit, done);
+    }
+  } else if (inputs.ids.empty()) {
+    engine.submit(std::move(inputs.texts), options, done);
   } else {
-    engine.submit_tokens(std::move(embed.inputs.ids), embed.options, done);
+    engine.submit_tokens(std::move(inputs.ids), options, done);
   }
 }
 
-void Service::embedded(const Asked& ask, Result<Embeddings>& embeddings) {
-  if (embeddings) {
-    metrics_.answered(ask->model->served.name, ask->embed.inputs.single, *embeddings,
-                      Admission::Clock::now() - ask->request.arrived);
-    return ask->answer(embed_reply(*ask, *embeddings));
-  }
-  Problem problem{std::move(embeddings).error(), {}, Fault::Plain};
+template <class Vectors>
+void Service::embedded(const Asked& ask, Result<Vectors>& vectors) {
+  if (!vectors) return embedding_failed(ask, std::move(vectors).error());
+  const Work work(*vectors);
+  metrics_.answered(ask->model->served.name, ask->embed.inputs.single, work,
+                    Admission::Clock::now() - ask->request.arrived);
+  ask->answer(embed_reply(*ask, work, body_of(*ask, *vectors)));
+}
+
+void Service::embedding_failed(const Asked& ask, Error error) {
+  Problem problem{std::move(error), {}, Fault::Plain};
   if (problem.error.text) {
     problem.field = ask->embed.field;
     if (ask->route->action == Action::Similarity) {
@@ -396,25 +435,31 @@ void Service::embedded(const Asked& ask, Result<Embeddings>& embeddings) {
   fail(ask, problem);
 }
 
-Reply Service::embed_reply(const Ask& ask, const Embeddings& embeddings) const {
-  Reply reply;
-  const auto total = Admission::Clock::now() - ask.request.arrived;
+std::string Service::body_of(const Ask& ask, const Embeddings& embeddings) {
   switch (ask.route->action) {
     case Action::EmbedOpenAi:
-      reply.body = openai_embeddings(ask.embed, embeddings, ask.model->served);
-      break;
+      return openai_embeddings(ask.embed, embeddings, ask.model->served);
     case Action::Similarity:
-      reply.body = similarities(embeddings);
-      break;
+      return similarities(embeddings);
     case Action::EmbedOllama:
-      reply.body = ollama_embeddings(embeddings, ask.model->served, total);
-      break;
+      return ollama_embeddings(embeddings, ask.model->served,
+                               Admission::Clock::now() - ask.request.arrived);
     default:
-      reply.body = tei_embeddings(embeddings);
+      return tei_embeddings(embeddings);
   }
-  reply.texts = embeddings.rows();
-  for (const std::uint32_t tokens : embeddings.tokens) reply.tokens += tokens;
-  const Durations& durations = embeddings.durations;
+}
+
+std::string Service::body_of(const Ask&, const TokenVectors& vectors) {
+  return tei_token_vectors(vectors);
+}
+
+Reply Service::embed_reply(const Ask& ask, const Work& work, std::string body) {
+  Reply reply;
+  reply.body = std::move(body);
+  const auto total = Admission::Clock::now() - ask.request.arrived;
+  reply.texts = work.tokens.size();
+  for (const std::uint32_t tokens : work.tokens) reply.tokens += tokens;
+  const Durations& durations = work.durations;
   reply.stages = Stages{ask.submitted, durations};
   reply.fields = {
       {"x-compute-type", std::string(to_string(ask.model->engine.info().provider))},

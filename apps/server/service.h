@@ -38,6 +38,7 @@ enum class Action : std::uint8_t {
   // Answered by the pool and the engine.
   EmbedOpenAi,
   EmbedTei,
+  EmbedAll,
   Similarity,
   EmbedOllama,
   Tokenize,
@@ -98,8 +99,15 @@ class Service {
   void reload(const Asked& ask);
   void run(const Asked& ask);
   void embed(const Asked& ask);
-  void embedded(const Asked& ask, Result<Embeddings>& embeddings);
-  Reply embed_reply(const Ask& ask, const Embeddings& embeddings) const;
+  void submit(const Asked& ask);
+  Result<void> admit_tokens(const Ask& ask, std::size_t tokens) const;
+  // Of Embeddings or TokenVectors.
+  template <class Vectors>
+  void embedded(const Asked& ask, Result<Vectors>& vectors);
+  void embedding_failed(const Asked& ask, Error error);
+  static std::string body_of(const Ask& ask, const Embeddings& embeddings);
+  static std::string body_of(const Ask& ask, const TokenVectors& vectors);
+  static Reply embed_reply(const Ask& ask, const Work& work, std::string body);
   void tokenize(const Asked& ask);
   void decode(const Asked& ask);
   void fail(const Asked& ask, const Problem& problem);

@@ -69,6 +69,27 @@ struct Embeddings {
   }
 };
 
+// The vectors of all tokens of each text: Engine::token_vectors(). They are the model's last hidden
+// states, before pooling, dense layers and normalising.
+struct TokenVectors {
+  std::vector<float> values{};  // a vector a token, text after text; row-major, one allocation
+  std::size_t dimension = 0;    // of the hidden states, which a dense layer may change for texts
+  std::vector<std::uint32_t> tokens{};  // per text: as of Embeddings
+  std::vector<std::uint8_t> truncated{};
+  // With BadText::Report, as of Embeddings: the values of such a text are zero, or it has none.
+  std::vector<Error> failures{};
+  Durations durations{};
+  std::vector<Durations> text_durations{};
+
+  std::size_t texts() const noexcept { return tokens.size(); }
+  // [tokens, dimension] of a text. Adds up the tokens of all texts before it.
+  std::span<const float> text(std::size_t index) const noexcept {
+    std::size_t before = 0;
+    for (std::size_t i = 0; i < index; ++i) before += tokens[i];
+    return {values.data() + before * dimension, tokens[index] * dimension};
+  }
+};
+
 // Where the graph that runs came from.
 enum class GraphPath : std::uint8_t {
   Fused,   // compiled by textvec from the weights, for processors and flexible accelerators
@@ -95,9 +116,10 @@ struct BucketInfo {
 struct ModelInfo {
   std::string name{};
   std::string folder{};
-  std::string architecture{};  // config.json's model_type, or "onnx"
-  std::size_t dimension = 0;   // native, before any cut
-  std::size_t tokens_max = 0;  // special tokens included
+  std::string architecture{};   // config.json's model_type, or "onnx"
+  std::size_t dimension = 0;    // native, before any cut
+  std::size_t hidden_size = 0;  // of a token's vector, before pooling and dense layers
+  std::size_t tokens_max = 0;   // special tokens included
   std::size_t vocabulary_size = 0;
   Pooling pooling = Pooling::Mean;  // never FromModel
   bool pooled_by_graph = false;     // the graph pools itself; an as-is one in a way of its own

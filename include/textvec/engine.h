@@ -67,6 +67,24 @@ class TEXTVEC_EXPORT Engine {
   void submit_tokens(std::vector<std::vector<std::uint32_t>> texts, EmbedOptions options,
                      Done done) const;
 
+  // The vector of every token, special tokens and prompt among them: what the model gives before it
+  // pools. They go the way of embed(), in batches with others' texts. EmbedOptions::normalize does
+  // not count, dimensions and chunks do not go with them. Memory: 4 bytes times the tokens times
+  // the hidden size. Errors besides those of embed(): Unsupported (the model's graph pools by
+  // itself: ModelInfo::pooled_by_graph).
+  Result<TokenVectors> token_vectors(std::span<const std::string> texts,
+                                     const EmbedOptions& options = {}) const;
+
+  // The same without waiting, as submit() and submit_tokens() are to embed(). `admit` is asked
+  // once, on the calling thread, when the texts are tokenised and before memory is taken, of how
+  // many tokens there will be vectors; its error is the call's. Empty: any number is right.
+  using Admit = std::function<Result<void>(std::size_t tokens)>;
+  using TokensDone = std::function<void(Result<TokenVectors>)>;
+  void submit_token_vectors(std::vector<std::string> texts, EmbedOptions options,
+                            const Admit& admit, TokensDone done) const;
+  void submit_token_vectors(std::vector<std::vector<std::uint32_t>> texts, EmbedOptions options,
+                            const Admit& admit, TokensDone done) const;
+
   // The token ids the model would see, prompt, special tokens and truncation included; with
   // TooLong::Chunk those of the whole text, before it is split. Errors: as of embed(), but for
   // NonFinite.

@@ -25,7 +25,8 @@ class Job {
   virtual ~Job() = default;
   // Called once per text, by a worker's thread or by whoever closes the queue; a job that is let go
   // before that, for want of memory, answers its caller when it is destroyed. The vector
-  // is the model's, before any cut or normalisation, and valid during the call only.
+  // is the model's, before any cut or normalisation, and valid during the call only; with
+  // `every_token` it is all of the text's tokens, one vector behind the other.
   // Must not throw.
   virtual void finish(std::size_t text, Result<std::span<const float>> vector) = 0;
   // Called by a worker's thread when the text is about to run: again when its batch failed.
@@ -34,6 +35,7 @@ class Job {
   virtual bool abandoned() const noexcept { return false; }
 
   std::vector<Text> texts{};
+  bool every_token = false;
   Moment deadline = Moment::max();
   std::stop_token stop{};
 };

@@ -128,7 +128,7 @@ def test_routes_without_a_body(server):
         head = server.ask("HEAD", path)
         assert (head.status, head.body) == (200, b"")
     assert int(server.ask("HEAD", "/info").fields["content-length"]) > 100
-    for path in ["/rerank", "/predict", "/embed_sparse", "/embed_all"]:
+    for path in ["/rerank", "/predict", "/embed_sparse"]:
         reply = server.post(path, {"inputs": "a"})
         assert (reply.status, reply.json()["error_type"]) == (424, "backend")
 

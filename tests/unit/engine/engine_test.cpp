@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 #include <limits>
 #include <numeric>
 #include <thread>
@@ -64,6 +65,91 @@ TEST(Engine, GivesTheMeanOfTheHiddenStates) {
     EXPECT_NEAR(embeddings->row(0)[i], mean[i] / std::sqrt(length), 2e-6);
   }
   EXPECT_EQ(embeddings->tokens.front(), 4U);
+}
+
+TEST(Engine, GivesTheHiddenStatesOfTokens) {
+  const Tiny tiny;
+  const Engine engine = tiny.engine();
+  const std::vector<std::string> texts{"w5 w6", "w7", words(100)};
+  const auto vectors = engine.token_vectors(texts);
+  ASSERT_TRUE(vectors) << vectors.error().message;
+  EXPECT_EQ(vectors->texts(), 3U);
+  EXPECT_EQ(vectors->dimension, engine.info().hidden_size);
+  EXPECT_EQ(vectors->tokens, (std::vector<std::uint32_t>{4, 3, 32}));
+  EXPECT_EQ(vectors->truncated, (std::vector<std::uint8_t>{0, 0, 1}));
+  EXPECT_EQ(vectors->values.size(), 39 * vectors->dimension);
+  const std::vector<std::vector<std::uint32_t>> ids{{2, 5, 6, 3}, {2, 7, 3}};
+  for (std::size_t text = 0; text < ids.size(); ++text) {
+    const auto states = SlowBert(tiny.model).run(ids[text]);
+    const auto given = vectors->text(text);
+    ASSERT_EQ(given.size(), states.size() * vectors->dimension);
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      EXPECT_NEAR(given[i], states[i / vectors->dimension][i % vectors->dimension], 1e-5);
+    }
+  }
+}
+
+TEST(Engine, TokenVectorsOfManyTextsAreThoseOfEach) {
+  const Tiny tiny;
+  const Engine engine = tiny.engine();
+  std::vector<std::string> texts(1100);  // more than a part
+  for (std::size_t i = 0; i < texts.size(); ++i) texts[i] = words(1 + i % 3);
+  const auto all = engine.token_vectors(texts);
+  ASSERT_TRUE(all);
+  for (const std::size_t i :
+       {std::size_t{0}, std::size_t{1023}, std::size_t{1024}, texts.size() - 1}) {
+    const auto one = engine.token_vectors(std::vector<std::string>{texts[i]});
+    ASSERT_TRUE(one);
+    ASSERT_EQ(all->text(i).size(), one->values.size());
+    for (std::size_t k = 0; k < one->values.size(); ++k) {
+      EXPECT_NEAR(all->text(i)[k], one->values[k], 1e-5);
+    }
+  }
+}
+
+TEST(Engine, TokenVectorsAreAdmittedBeforeTheyRun) {
+  const Tiny tiny;
+  const Engine engine = tiny.engine();
+  std::size_t asked = 0;
+  const auto submit = [&](const std::vector<std::string>& texts, bool admits) {
+    std::promise<Result<TokenVectors>> promise;
+    engine.submit_token_vectors(
+        texts, {},
+        [&](std::size_t tokens) -> Result<void> {
+          asked = tokens;
+          if (admits) return {};
+          return Error{ErrorCode::Overloaded, "no room"};
+        },
+        [&](Result<TokenVectors> result) { promise.set_value(std::move(result)); });
+    return promise.get_future().get();
+  };
+  EXPECT_TRUE(submit({"w5 w6", "w7"}, true));
+  EXPECT_EQ(asked, 7U);
+  const auto refused = submit({"w5"}, false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::Overloaded);
+  asked = 0;
+  EXPECT_EQ(submit({"w5", "\xff"}, true).error().text, 1U);
+  EXPECT_EQ(asked, 0U);
+}
+
+TEST(Engine, WhatDoesNotGoWithTokenVectorsIsAnError) {
+  const Tiny tiny;
+  const Engine engine = tiny.engine();
+  const std::vector<std::string> texts{"w5"};
+  EmbedOptions options;
+  options.dimensions = 4;
+  EXPECT_EQ(engine.token_vectors(texts, options).error().code, ErrorCode::InvalidArgument);
+  options = {};
+  options.too_long = TooLong::Chunk;
+  EXPECT_EQ(engine.token_vectors(texts, options).error().code, ErrorCode::InvalidArgument);
+  options = {};
+  options.bad_text = BadText::Report;
+  const auto reported = engine.token_vectors(std::vector<std::string>{"\xff", "w5"}, options);
+  ASSERT_TRUE(reported);
+  EXPECT_EQ(reported->failures.size(), 1U);
+  EXPECT_EQ(reported->tokens, (std::vector<std::uint32_t>{0, 3}));
+  EXPECT_EQ(reported->text(1).size(), 3 * reported->dimension);
 }
 
 TEST(Engine, InfoSaysWhatRuns) {

@@ -471,6 +471,50 @@ TEST(Call, AJobThatIsLetGoAnswersItsCaller) {
   EXPECT_EQ(future.get().error().code, ErrorCode::Internal);
 }
 
+// Row i is (id of row i's first token, 1) at each of its tokens.
+TEST(TokenCall, GathersTokensInTheCallersOrderBesideOtherCalls) {
+  Fixture fixture;
+  fixture.session.hold(true);
+  auto blocker = fixture.start(make_call({1}));  // so that the others share a batch
+  auto tokens = std::make_shared<Call>(3, 0, 0, EmbedOptions{});
+  tokens->add(0, {{9, 0, 0, 0}, {}, 0}, false);
+  tokens->add(1, {{4}, {}, 0}, true);
+  tokens->add(2, {{5, 0}, {}, 0}, false);
+  EXPECT_EQ(tokens->tokens(), 7U);
+  tokens->want_every_token(2);
+  auto all = fixture.start(tokens);
+  auto texts = fixture.start(make_call({6, 8}));
+  fixture.session.hold(false);
+  EXPECT_TRUE(blocker.get());
+  const auto vectors = all.get();
+  ASSERT_TRUE(vectors);
+  EXPECT_EQ(vectors->values, (std::vector<float>{9, 1, 9, 1, 9, 1, 9, 1, 4, 1, 5, 1, 5, 1}));
+  const auto others = texts.get();
+  ASSERT_TRUE(others);
+  expect_vector_of(*others, 0, 6);
+  expect_vector_of(*others, 1, 8);
+}
+
+TEST(TokenCall, ATextAtFaultFailsAlone) {
+  Fixture fixture;
+  fixture.session.failing = {7};
+  fixture.session.not_a_number = {8};
+  EmbedOptions report;
+  report.bad_text = BadText::Report;
+  auto call = std::make_shared<Call>(4, 10, 0, report);
+  for (std::size_t row = 0; row < 4; ++row) {
+    call->add(row, {{static_cast<std::uint32_t>(6 + row), 0}, {}, 0}, false);
+  }
+  call->want_every_token(2);
+  const auto vectors = fixture.start(call).get();
+  ASSERT_TRUE(vectors);
+  ASSERT_EQ(vectors->failures.size(), 2U);
+  EXPECT_EQ(vectors->failures[0].text, 11U);
+  EXPECT_EQ(vectors->failures[1].text, 12U);
+  EXPECT_EQ(vectors->failures[1].code, ErrorCode::NonFinite);
+  EXPECT_EQ(vectors->values, (std::vector<float>{6, 1, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 9, 1}));
+}
+
 TEST(Call, ARefusedTextIsReportedAndTheOthersRun) {
   Fixture fixture;
   EmbedOptions report;

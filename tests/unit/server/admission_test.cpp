@@ -55,6 +55,21 @@ TEST(Admission, TakesSoManyBytes) {
   EXPECT_FALSE(second.place->add_bytes(0));
 }
 
+TEST(Admission, AReplyThatIsExpectedTakesTheBodysPlaceWithinTheLimit) {
+  Admission admission(small());
+  const auto first = admission.enter();
+  EXPECT_FALSE(first.place->add_bytes(30));
+  const auto second = admission.enter();
+  EXPECT_FALSE(second.place->add_bytes(40));
+  EXPECT_TRUE(second.place->expect_reply(71));  // the body stays counted
+  EXPECT_EQ(admission.counts().bytes, 70U);
+  EXPECT_FALSE(second.place->expect_reply(70));
+  EXPECT_EQ(admission.counts().bytes, 100U);
+  EXPECT_FALSE(second.place->expect_reply(69));
+  second.place->hold_reply(5);
+  EXPECT_EQ(admission.counts().bytes, 35U);
+}
+
 TEST(Admission, TakesSoManyTexts) {
   Admission admission(small());
   const auto first = admission.enter();

@@ -209,5 +209,23 @@ TEST(Replies, TokensStandInCharacters) {
             0U);
 }
 
+TEST(TeiReply, OfTokensIsAListATextAndNeverLargerThanForeseen) {
+  TokenVectors vectors;
+  vectors.dimension = 2;
+  vectors.tokens = {2, 1};
+  vectors.values = {1, 2, 3, 4, -0.5F, 6};
+  EXPECT_EQ(tei_token_vectors(vectors), "[[[1,2],[3,4]],[[-0.5,6]]]");
+  // The longest numbers there are, each a text of one token.
+  const float smallest = std::bit_cast<float>(0x80000001U);
+  for (const float value : {-1.1754944e-38F, smallest, -3.4028235e38F, -1.00000001e-5F}) {
+    vectors.tokens.assign(50, 1);
+    vectors.values.assign(100, value);
+    EXPECT_LE(tei_token_vectors(vectors).size(), token_vectors_bytes(50, 2)) << value;
+  }
+  vectors.tokens.clear();
+  vectors.values.clear();
+  EXPECT_EQ(tei_token_vectors(vectors), "[]");
+}
+
 }  // namespace
 }  // namespace textvec::server

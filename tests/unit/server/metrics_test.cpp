@@ -41,7 +41,7 @@ TEST(Metrics, CountWhatWasAnswered) {
   BatchMetrics batches;
   batches.ran(2, 8);
   batches.ran(5000, 1U << 21);
-  metrics.answered("a", false, embeddings, std::chrono::milliseconds(500));
+  metrics.answered("a", false, Work(embeddings), std::chrono::milliseconds(500));
   metrics.failed("overloaded");
   metrics.failed("overloaded");
   metrics.replied(200);
