@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <span>
@@ -60,11 +61,13 @@ std::string describe_files(const std::string& model) {
     struct stat about{};
     if (stat(entry->path().c_str(), &about) != 0) return {};
     if (S_ISDIR(about.st_mode)) continue;
-    const auto time = fs::last_write_time(entry->path(), error);
+    // Of macOS's clock the count has no text of its own.
+    const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(
+        fs::last_write_time(entry->path(), error).time_since_epoch());
     if (error || files.size() == kFilesMax) return {};
     files.push_back(entry->path().string() + '\0' + std::to_string(about.st_dev) + ' ' +
                     std::to_string(about.st_ino) + ' ' + std::to_string(about.st_size) + ' ' +
-                    std::to_string(time.time_since_epoch().count()) + '\n');
+                    std::to_string(time.count()) + '\n');
   }
   if (error) return {};
   std::sort(files.begin(), files.end());

@@ -29,14 +29,15 @@ OWNERS = [
     (re.compile(r"onnxruntime"), {"src/runtime/operators.cpp", "src/runtime/ort_session.cpp",
                                  "src/runtime/providers.cpp"}),
     (re.compile(r"hwy/"), {"src/kernels/activation.cpp", "src/kernels/norm.cpp",
-                           "src/kernels/targets.h", "src/kernels/tiles.cpp"}),
+                           "src/kernels/power_of_two-inl.h", "src/kernels/targets.h",
+                           "src/kernels/tiles.cpp"}),
     (re.compile(r"CLI/"), {"apps/cli/main.cpp"}),
     (re.compile(r"curl/"), {"src/hub/download.cpp", "apps/server/otlp_sender.cpp"}),
 ]
 # Beside C++'s own headers, which have no dot and no slash.
 SYSTEM_HEADER = re.compile(
     r"[a-z_]+|(sys|mach|mach-o|arpa|netinet)/\w+\.h"
-    r"|(cpuid|dlfcn|errno|fcntl|netdb|poll|pthread|sched|signal|spawn|stddef|stdint|stdlib|unistd|xlocale)\.h")
+    r"|(cpuid|dlfcn|errno|fcntl|malloc|malloc/malloc|netdb|poll|pthread|sched|signal|spawn|stddef|stdint|stdlib|unistd|xlocale)\.h")
 
 MAY_CATCH = {"src/hub/download.cpp", "src/model/json.cpp", "src/graph/onnx_file.cpp",
              "src/runtime/operators.cpp",
@@ -139,7 +140,8 @@ def cpp_errors(name, text):
     if not re.match(r"// |/\* ", text):
         yield 1, "a file opens with a comment: what comes in, what goes out"
     # A guard is for the one header that C may read.
-    if name.endswith(".h") and not re.search(r"^#(pragma once|ifndef \w+_H)$", text, re.MULTILINE):
+    # What ends in -inl.h is included once for each instruction set.
+    if re.search(r"(?<!-inl)\.h$", name) and not re.search(r"^#(pragma once|ifndef \w+_H)$", text, re.MULTILINE):
         yield 1, "a header needs #pragma once"
 
 
