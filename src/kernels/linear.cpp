@@ -211,7 +211,7 @@ class Product {
     // A part of the depth at a time, whose activations stay near.
     for (std::size_t begin = 0; begin < depth_; begin += part) {
       for_panels(panel_begin, panel_end, [&](const Panels& panels) {
-        multiply_floats(tile_begin, tile_end, panels, begin, panels.count * shape_.panel_bytes());
+        multiply_floats(tile_begin, tile_end, panels, begin, panels.count() * shape_.panel_bytes());
       });
     }
   }
@@ -227,9 +227,10 @@ class Product {
     const LinearOutput& of;
     const std::byte* weights;
     std::size_t column;  // the first
-    std::size_t count;
+    bool two;
 
-    std::size_t columns() const { return std::min(count * kColumns, of.out_features - column); }
+    std::size_t count() const { return two ? 2 : 1; }
+    std::size_t columns() const { return std::min(count() * kColumns, of.out_features - column); }
   };
 
   // All outputs' panels are counted through.
@@ -239,8 +240,7 @@ class Product {
     for (; index >= first + panels_of(*output); ++output) first += panels_of(*output);
     end = std::min(end, first + panels_of(*output));
     return {*output, output->weights + (index - first) * shape_.panel_bytes(),
-            (index - first) * kColumns,
-            std::min<std::size_t>(end - index, pair_tiles_.empty() ? 1 : 2)};
+            (index - first) * kColumns, end - index >= 2 && !pair_tiles_.empty()};
   }
 
   template <class Work>
@@ -248,7 +248,7 @@ class Product {
     while (begin < end) {
       const Panels panels = panels_at(begin, end);
       work(panels);
-      begin += panels.count;
+      begin += panels.count();
     }
   }
 
@@ -269,7 +269,7 @@ class Product {
   }
 
   void run_step(const Step& step, std::size_t tile, const Panels& panels) const {
-    (panels.count == 2 ? pair_tiles_ : tiles_)[rows_of(tile) - 1](step);
+    (panels.two ? pair_tiles_ : tiles_)[rows_of(tile) - 1](step);
   }
 
   // `next` bytes behind these weights are those that will be wanted next.
@@ -281,7 +281,7 @@ class Product {
     const std::byte* ahead = weights + next;
     alignas(64) std::array<float, 2 * kFloatDepth * kColumns> widened;
     if (shape_.type == WeightType::BF16) {
-      for (std::size_t i = 0; i < panels.count; ++i) {
+      for (std::size_t i = 0; i < panels.count(); ++i) {
         set_.widen(weights + i * shape_.panel_bytes(), end - begin,
                    widened.data() + i * kFloatDepth * kColumns);
       }
@@ -307,17 +307,16 @@ class Product {
     // Copies, because the weights may lie anywhere.
     alignas(64) std::array<float, 2 * kColumns> column_scales;
     alignas(64) std::array<std::int32_t, 2 * kColumns> column_sums;
-    for (std::size_t i = 0; i < panels.count; ++i) {
+    for (std::size_t i = 0; i < panels.count(); ++i) {
       const std::byte* tail = panels.weights + i * shape_.panel_bytes() + depth_ * kColumns;
       std::memcpy(&column_scales[i * kColumns], tail, sizeof(PanelTail::scales));
       std::memcpy(&column_sums[i * kColumns], tail + offsetof(PanelTail, sums),
                   sizeof(PanelTail::sums));
     }
-    const std::size_t columns = coarse_ ? panels.count * kColumns : set_.fine_columns;
-    const std::size_t steps =
-        std::max<std::size_t>(1, panels.count * kColumns / columns * (tile_end - tile_begin));
+    const std::size_t columns = coarse_ ? panels.count() * kColumns : set_.fine_columns;
+    const std::size_t steps = panels.count() * kColumns / columns * (tile_end - tile_begin);
     const std::size_t ahead_bytes = 64 / steps;
-    const std::byte* ahead = panels.weights + panels.count * shape_.panel_bytes();
+    const std::byte* ahead = panels.weights + panels.count() * shape_.panel_bytes();
     for (std::size_t begin = 0; begin < panels.columns(); begin += columns) {
       for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
         Step step = first_step(tile, panels, panels.column + begin);
