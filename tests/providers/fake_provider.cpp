@@ -8,7 +8,7 @@
 //   nothing   takes no node                      zeros     takes the last node and gives zeros
 //   abort     ends the process by SIGABRT        wrong     gives slightly wrong numbers
 //   hang      never comes back                   lost:N    fails after N products
-//   noise     prints a megabyte, else good
+//   noise     prints a megabyte, else good       stuck:N   never comes back after N products
 // The option "cache_dir" is refused whatever its value. $TEXTVEC_FAKE_PROVIDER_LOG: a file that
 // gets a line for each session, the number of its process.
 #define ORT_API_MANUAL_INIT
@@ -66,9 +66,13 @@ OrtStatus* give_zeros(OrtKernelContext* raw) {
 OrtStatus* multiply(OrtKernelContext* raw) {
   const std::string how = mode();
   if (how == "run") return failure("the fake device cannot run");
-  if (how.starts_with("lost:") && products++ >= std::stol(how.substr(5))) {
+  if (how.starts_with("lost:") && products >= std::stol(how.substr(5))) {
     return failure("the fake device is lost");
   }
+  while (how.starts_with("stuck:") && products >= std::stol(how.substr(6))) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
+  ++products;
   const Ort::KernelContext context(raw);
   const auto a = context.GetInput(0);
   const auto b = context.GetInput(1);
