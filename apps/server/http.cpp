@@ -28,6 +28,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "server/access_log.h"
 #include "server/gate.h"
