@@ -140,10 +140,13 @@ async def closed_loop(address, connections, requests, size, seconds):
     async def one(client):
         while time.perf_counter() < end:
             begun = time.perf_counter()
-            status, _, body = await client.ask(next(requests))
+            status, head, body = await client.ask(next(requests))
             if status != 200:
                 raise SystemExit(f"status {status}: {body[:200]}")
             taken.append(time.perf_counter() - begun)
+            if b"connection: close" in head.lower():  # other servers count a connection's requests
+                client.close()
+                await client.open()
 
     begun = time.perf_counter()
     try:

@@ -270,7 +270,8 @@ def usual_settings(adapter):
 def find_settings(name, model, python, written, options):
     """{kind: {"load", "call", "tried"}}: the fastest of all that the rival takes."""
     adapter = RIVALS[name][0]
-    if adapter == "textvec":  # it decides itself
+    if adapter == "textvec":  # it decides itself; its graph is made beforehand, as others' forms are
+        run_job(name, model, python, {}, [], options)
         return {kind: {"load": {}, "call": {}, "tried": 1} for kind in ("one", "batch", "mixed")}
     tried = adapters.ADAPTERS[adapter]()
     if options.quick:
