@@ -123,12 +123,7 @@ EmbedRequest read_openai_embed(Body& body, const Served& served) {
 }
 
 EmbedRequest read_tei_embed(Body& body, const Served& served) {
-  EmbedRequest request;
-  request.field = "inputs";
-  request.inputs = body.inputs("inputs", served.texts_max, true);
-  refuse_empty_texts(body, request);
-  read_truncation(body, request.options);
-  read_prompt_name(body, served, request.options);
+  EmbedRequest request = read_tei_embed_all(body, served);
   read_dimensions(body, served, request.options);
   request.options.normalize = body.boolean("normalize").value_or(true);
   return request;

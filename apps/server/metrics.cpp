@@ -41,6 +41,12 @@ std::string label(std::string_view name, std::string_view value) {
   return "{" + std::string(name) + "=\"" + escaped(value) + "\"}";
 }
 
+void histogram(std::string& out, std::string_view name, std::string_view help,
+               const Histogram& values) {
+  begin(out, name, "histogram", help);
+  values.append_to(out, name);
+}
+
 }  // namespace
 
 void Histogram::add(double value, std::uint64_t times) {
@@ -73,10 +79,8 @@ void BatchMetrics::ran(std::size_t texts, std::size_t tokens) {
 
 void BatchMetrics::append_to(std::string& out) const {
   const std::lock_guard lock(mutex_);
-  begin(out, "te_batch_next_size", "histogram", "texts of a batch");
-  texts_.append_to(out, "te_batch_next_size");
-  begin(out, "te_batch_next_tokens", "histogram", "tokens of a batch, padding included");
-  tokens_.append_to(out, "te_batch_next_tokens");
+  histogram(out, "te_batch_next_size", "texts of a batch", texts_);
+  histogram(out, "te_batch_next_tokens", "tokens of a batch, padding included", tokens_);
 }
 
 void Metrics::asked(bool single, std::size_t texts) {
@@ -132,24 +136,17 @@ std::string Metrics::text(const Gauges& gauges, const BatchMetrics& batches) con
   only(out, "te_embed_count", "counter", "texts that were asked for", texts_asked_);
   only(out, "te_embed_success", "counter", "texts that were answered", texts_answered_);
   only(out, "te_queue_size", "gauge", "texts that wait or run", gauges.texts);
-  begin(out, "te_request_duration", "histogram", "seconds of a request in all");
-  total_.append_to(out, "te_request_duration");
-  begin(out, "te_request_tokenization_duration", "histogram", "seconds of its tokenising");
-  tokenize_.append_to(out, "te_request_tokenization_duration");
-  begin(out, "te_request_queue_duration", "histogram", "seconds until its first text ran");
-  queue_.append_to(out, "te_request_queue_duration");
-  begin(out, "te_request_inference_duration", "histogram", "seconds from then to its last vector");
-  inference_.append_to(out, "te_request_inference_duration");
-  begin(out, "te_request_input_length", "histogram", "tokens of a text");
-  lengths_.append_to(out, "te_request_input_length");
-  begin(out, "te_embed_duration", "histogram", "seconds of a text in all, within its request");
-  text_total_.append_to(out, "te_embed_duration");
-  begin(out, "te_embed_tokenization_duration", "histogram", "seconds until a text was tokenised");
-  text_tokenize_.append_to(out, "te_embed_tokenization_duration");
-  begin(out, "te_embed_queue_duration", "histogram", "seconds from then until its batch ran");
-  text_queue_.append_to(out, "te_embed_queue_duration");
-  begin(out, "te_embed_inference_duration", "histogram", "seconds from then to its vector");
-  text_inference_.append_to(out, "te_embed_inference_duration");
+  histogram(out, "te_request_duration", "seconds of a request in all", total_);
+  histogram(out, "te_request_tokenization_duration", "seconds of its tokenising", tokenize_);
+  histogram(out, "te_request_queue_duration", "seconds until its first text ran", queue_);
+  histogram(out, "te_request_inference_duration", "seconds from then to its last vector",
+            inference_);
+  histogram(out, "te_request_input_length", "tokens of a text", lengths_);
+  histogram(out, "te_embed_duration", "seconds of a text in all, within its request", text_total_);
+  histogram(out, "te_embed_tokenization_duration", "seconds until a text was tokenised",
+            text_tokenize_);
+  histogram(out, "te_embed_queue_duration", "seconds from then until its batch ran", text_queue_);
+  histogram(out, "te_embed_inference_duration", "seconds from then to its vector", text_inference_);
   batches.append_to(out);
   only(out, "textvec_tokens_total", "counter", "tokens that ran, without padding", tokens_);
   only(out, "textvec_requests_in_flight", "gauge", "requests being answered", gauges.requests);

@@ -3,7 +3,6 @@
 
 #include <curl/curl.h>
 
-#include <cstdlib>
 #include <string_view>
 #include <utility>
 
@@ -81,13 +80,7 @@ struct OtlpSender::Impl {
     curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &transfer);
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
-    // As curl's own command line does.
-    for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
-      const char* file = std::getenv(name);
-      if (file == nullptr || *file == '\0') continue;
-      curl_easy_setopt(easy, CURLOPT_CAINFO, file);
-      break;
-    }
+    hub::use_certificates_of_environment(easy);
   }
 
   Delivery judge(CURLcode code, const Transfer& transfer) const {

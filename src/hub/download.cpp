@@ -603,13 +603,7 @@ std::optional<Verdict> Connections::begin(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, &transfer);
-  // As curl's own command line does.
-  for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
-    const char* file = std::getenv(name);
-    if (file == nullptr || *file == '\0') continue;
-    curl_easy_setopt(easy, CURLOPT_CAINFO, file);
-    break;
-  }
+  use_certificates_of_environment(easy);
   if (curl_multi_add_handle(multi, easy) != CURLM_OK) {
     return refused(ErrorCode::Internal, "libcurl cannot start a transfer");
   }
@@ -872,6 +866,15 @@ class FileTransfer {
 };
 
 }  // namespace
+
+void use_certificates_of_environment(void* easy) {
+  for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
+    const char* file = std::getenv(name);
+    if (file == nullptr || *file == '\0') continue;
+    curl_easy_setopt(easy, CURLOPT_CAINFO, file);
+    return;
+  }
+}
 
 void start_curl() {
   static std::once_flag once;

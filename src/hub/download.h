@@ -39,6 +39,9 @@ struct Download {
 // Before any other use of libcurl in the process, as often as one likes: libcurl's own counter of
 // users is not made for threads.
 void start_curl();
+// Gives a CURL* the certificates that CURL_CA_BUNDLE or SSL_CERT_FILE names, as curl's own command
+// line does.
+void use_certificates_of_environment(void* easy);
 
 // Percent-encodes what no URL may hold; slashes stay.
 std::string url_path(std::string_view path);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <numbers>
 
 // The same as in tiles.cpp, for the same reasons.
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
@@ -50,8 +51,6 @@ HWY_INLINE Vector gelu(Tag tag, Vector x) {
   return hn::Mul(x, hn::IfThenElse(hn::Lt(x, hn::Zero(tag)), beyond, below));
 }
 
-constexpr double kLog2OfE = 1.4426950408889634;
-
 // x / (1 + 2^-z), without a power that could overflow.
 HWY_INLINE Vector times_sigmoid(Tag tag, Vector x, Vector z) {
   const auto small = power_of_two(tag, hn::Neg(hn::Abs(z)));
@@ -61,12 +60,12 @@ HWY_INLINE Vector times_sigmoid(Tag tag, Vector x, Vector z) {
 }
 
 HWY_INLINE Vector silu(Tag tag, Vector x) {
-  return times_sigmoid(tag, x, hn::Mul(x, hn::Set(tag, static_cast<float>(kLog2OfE))));
+  return times_sigmoid(tag, x, hn::Mul(x, hn::Set(tag, static_cast<float>(std::numbers::log2e))));
 }
 
 // 1 + tanh(y) is 2 / (1 + exp(-2 y)).
 HWY_INLINE Vector tanh_gelu(Tag tag, Vector x) {
-  constexpr double kLinear = 1.5957691216057307 * kLog2OfE;  // 2 sqrt(2 / pi)
+  constexpr double kLinear = 1.5957691216057307 * std::numbers::log2e;  // 2 sqrt(2 / pi)
   const auto linear = hn::Set(tag, static_cast<float>(kLinear));
   const auto cubic = hn::Set(tag, static_cast<float>(kLinear * 0.044715));
   return times_sigmoid(tag, x, hn::Mul(x, hn::MulAdd(hn::Mul(x, x), cubic, linear)));

@@ -9,18 +9,14 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 namespace textvec::kernels {
 namespace {
 
 constexpr std::size_t kColumns = PackedShape::kPanelColumns;
-constexpr double kLog2OfE = 1.4426950408889634;
 // Less is done before another thread would have woken up.
 constexpr std::size_t kAloneProducts = std::size_t{1} << 18;
-
-std::size_t rounded_up(std::size_t value, std::size_t step) {
-  return (value + step - 1) / step * step;
-}
 
 // Of rows apart by multiples of 2 KiB hardly any fit into a cache at the same time.
 bool is_crowded(std::size_t width) { return width * sizeof(float) % 2048 == 0; }
@@ -37,7 +33,7 @@ bool copies_values(const AttentionArguments& arguments) {
 
 // In floats, from one token's copy to the next: an odd number of the cache's lines.
 std::size_t copy_stride(const AttentionArguments& arguments) {
-  return (rounded_up(arguments.head_size, kColumns) / kColumns | 1U) * kColumns;
+  return odd_lines(arguments.head_size * sizeof(float)) / sizeof(float);
 }
 
 // One head of one text, and the scratch of the thread that computes it.
@@ -126,7 +122,8 @@ class Head {
   // [panels, head_size, 16]. Scaled so that the softmax's powers are of two. Missing queries are
   // zeros.
   void pack_queries(std::size_t query, std::size_t count) const {
-    const auto scale = static_cast<float>(kLog2OfE / std::sqrt(static_cast<double>(size_)));
+    const auto scale =
+        static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(size_)));
     std::fill_n(query_panels_, panels_ * size_ * kColumns, 0.0F);
     for (std::size_t i = 0; i < count; ++i) {
       const float* from = arguments_.queries + first_ + (query + i) * width_;

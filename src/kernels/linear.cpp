@@ -29,14 +29,6 @@ constexpr std::size_t kJobsPerThread = 4;  // so that a thread that is late cost
 // Rows below it are zeros; the factor that makes them integers would overflow.
 constexpr float kMagnitudeMin = 1e-30F;
 
-std::size_t rounded_up(std::size_t value, std::size_t step) {
-  return (value + step - 1) / step * step;
-}
-
-// Rows whose distance is an even number of the cache's lines, above all a power of two, would
-// stand in each other's place in the cache.
-std::size_t odd_lines(std::size_t bytes) { return ((bytes + 63) / 64 | 1U) * 64; }
-
 // How many values of one column stand together.
 std::size_t grouped(WeightType type) {
   return type == WeightType::F32 ? 1 : type == WeightType::BF16 ? 2 : 4;

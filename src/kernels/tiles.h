@@ -12,6 +12,16 @@
 
 namespace textvec::kernels {
 
+constexpr std::size_t rounded_up(std::size_t value, std::size_t step) noexcept {
+  return (value + step - 1) / step * step;
+}
+
+// The least distance of rows of so many bytes. At an even number of the cache's lines, above all a
+// power of two, they would stand in each other's place in the cache.
+constexpr std::size_t odd_lines(std::size_t bytes) noexcept {
+  return ((bytes + 63) / 64 | 1U) * 64;
+}
+
 // Behind the weights of an Int8 panel.
 struct PanelTail {
   float scales[PackedShape::kPanelColumns];
