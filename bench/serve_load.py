@@ -25,6 +25,7 @@ import argparse
 import asyncio
 import contextlib
 import datetime
+import gc
 import itertools
 import json
 import math
@@ -160,7 +161,7 @@ async def closed_loop(address, connections, requests, size, seconds):
 
 async def open_loop(address, requests, per_second, seconds, connections_max, draw):
     """Requests at times that chance chooses and no reply delays: due, begun, ended, status of each."""
-    free, answered, asked = [], [], []
+    free, answered, asked = [], [], set()
     connections = 0
 
     async def one(due, data):
@@ -190,7 +191,9 @@ async def open_loop(address, requests, per_second, seconds, connections_max, dra
     while due < end:
         due += draw.expovariate(per_second)
         await asyncio.sleep(max(0, due - time.perf_counter()))
-        asked.append(asyncio.create_task(one(due, next(requests))))
+        task = asyncio.create_task(one(due, next(requests)))
+        asked.add(task)
+        task.add_done_callback(asked.discard)
     await asyncio.gather(*asked)
     for client in free:
         client.close()
@@ -523,6 +526,7 @@ def parsed():
 
 def main():
     options = parsed()
+    gc.disable()  # its pauses would count as the server's
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -141,7 +141,8 @@ Result<BenchRun> Bench::measure(const std::vector<std::string>& texts, const std
   }
   end_lap(run.tokenize);
 
-  const auto planned = batch::plan(lengths, {model_->info.batch_tokens_max});
+  const auto planned =
+      batch::plan(lengths, {model_->info.batch_tokens_max, !model_->session->info().packs});
   result.batches = planned.size();
   result.tokens = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
   for (const auto& indices : planned) {

@@ -27,7 +27,7 @@ Result<void> check_states(const runtime::HiddenStates& states, const batch::Batc
                           const runtime::SessionInfo& session, std::size_t width) {
   const std::size_t length = session.pooled ? 1 : batch.length;
   if (states.rows == batch.rows && states.length == length && states.width == width &&
-      states.values.size() == states.rows * states.length * states.width) {
+      states.is_whole()) {
     return {};
   }
   return Error{ErrorCode::Internal,

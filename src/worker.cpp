@@ -15,8 +15,8 @@
 namespace textvec {
 namespace {
 
-// Texts of about this many batches are sorted by length together: more gives less padding, less
-// lets a short text overtake sooner.
+// Texts of about this many batches are sorted by length together where padding is computed: more
+// gives less padding, less lets a short text overtake sooner.
 constexpr std::size_t kWindowBatches = 8;
 // Fewer tokens are not divided among workers: all cores run them faster together.
 constexpr std::size_t kPortionTokensMin = 256;
@@ -104,11 +104,11 @@ Workers::~Workers() {
 }
 
 void Workers::loop() {
-  const batch::Portion portion{kWindowBatches * settings_.batch_tokens_max, settings_.workers,
-                               kPortionTokensMin};
   for (;;) {
     const auto more = guarded<bool>([&]() -> Result<bool> {
-      const Items taken = queue_.take(portion);
+      const std::size_t batches = sessions_.all_cores.info().packs ? 1 : kWindowBatches;
+      const Items taken =
+          queue_.take({batches * settings_.batch_tokens_max, settings_.workers, kPortionTokensMin});
       run_window(taken);
       return !taken.empty();
     });
@@ -118,7 +118,7 @@ void Workers::loop() {
 }
 
 void Workers::run_window(const Items& taken) {
-  batch::Window window(taken, {settings_.batch_tokens_max});
+  batch::Window window(taken, {settings_.batch_tokens_max, !sessions_.all_cores.info().packs});
   while (!window.empty()) {
     Items items = window.next();
     if (is_long(items)) {
@@ -148,7 +148,10 @@ void Workers::run_batch(Items items, batch::Window& window) {
   batch::Batch batch;
   auto states = guarded<runtime::HiddenStates>([&] {
     batch = batch::make_batch(texts, settings_.pad_token_id);
-    if (settings_.batch_runs) settings_.batch_runs(batch.rows, batch.rows * batch.length);
+    if (settings_.batch_runs) {
+      const bool packs = sessions_.all_cores.info().packs;
+      settings_.batch_runs(batch.rows, packs ? batch.tokens() : batch.rows * batch.length);
+    }
     const batch::SharedStop stop(items);
     const Running running(running_);
     const bool all_cores = is_long(items) || (running.alone() && queue_.texts_waiting() == 0);

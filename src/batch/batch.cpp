@@ -6,6 +6,10 @@
 
 namespace textvec::batch {
 
+std::size_t Batch::tokens() const {
+  return std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
+}
+
 Batch make_batch(std::span<const Text* const> texts, std::int64_t pad_token_id) {
   Batch batch;
   batch.rows = texts.size();
@@ -28,8 +32,30 @@ Batch make_batch(std::span<const Text* const> texts, std::int64_t pad_token_id) 
   return batch;
 }
 
-std::vector<std::vector<std::size_t>> plan(std::span<const std::size_t> lengths,
-                                           const PlanLimits& limits) {
+namespace {
+
+using Batches = std::vector<std::vector<std::size_t>>;
+
+Batches plan_packed(std::span<const std::size_t> lengths, const PlanLimits& limits) {
+  Batches batches;
+  std::size_t tokens = 0;
+  std::size_t longest = 0;
+  for (std::size_t index = 0; index < lengths.size(); ++index) {
+    tokens += lengths[index];
+    longest = std::max(longest, lengths[index]);
+    const bool fits =
+        !batches.empty() && tokens <= limits.tokens_max &&
+        (batches.back().size() + 1) * longest <= limits.padded_max * limits.tokens_max;
+    if (!fits) {
+      batches.emplace_back();
+      tokens = longest = lengths[index];
+    }
+    batches.back().push_back(index);
+  }
+  return batches;
+}
+
+Batches plan_padded(std::span<const std::size_t> lengths, const PlanLimits& limits) {
   std::vector<std::size_t> order(lengths.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   // Equal lengths keep the order in which they came.
@@ -37,7 +63,7 @@ std::vector<std::vector<std::size_t>> plan(std::span<const std::size_t> lengths,
     return lengths[a] != lengths[b] ? lengths[a] < lengths[b] : a < b;
   });
 
-  std::vector<std::vector<std::size_t>> batches;
+  Batches batches;
   for (const std::size_t index : order) {
     // Ascending lengths: the newcomer is the longest row, so it alone sets the padded size.
     const auto takes = [&](const std::vector<std::size_t>& batch) {
@@ -48,6 +74,13 @@ std::vector<std::vector<std::size_t>> plan(std::span<const std::size_t> lengths,
     batches.back().push_back(index);
   }
   return batches;
+}
+
+}  // namespace
+
+std::vector<std::vector<std::size_t>> plan(std::span<const std::size_t> lengths,
+                                           const PlanLimits& limits) {
+  return limits.pads ? plan_padded(lengths, limits) : plan_packed(lengths, limits);
 }
 
 }  // namespace textvec::batch

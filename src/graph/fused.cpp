@@ -23,6 +23,18 @@ FusedTarget::FusedTarget(const model::Weights& weights, Linears linears, std::in
     : weights_(weights), linears_(linears), piece_work_(piece_work), file_("textvec_fused") {
   file_.input_int64("input_ids", {"batch", "length"});
   file_.input_int64("attention_mask", {"batch", "length"});
+  if (linears_ != Linears::Standard) pack();
+}
+
+void FusedTarget::pack() {
+  const std::string flat_mask = node("Reshape", {"attention_mask", list(-1)});
+  places_ = node("NonZero", {flat_mask});
+  ids_ = node("Gather", {node("Reshape", {"input_ids", list(-1)}), places_});
+  lengths_ = tokens_of_texts();
+}
+
+std::string FusedTarget::tokens_of_texts() {
+  return node("ReduceSum", {"attention_mask", list(1)}, {}, {{"keepdims", std::int64_t{0}}});
 }
 
 const model::Tensor* FusedTarget::find(const std::string& name,
@@ -82,8 +94,10 @@ std::string FusedTarget::settled(const Edge& x) {
 }
 
 std::string FusedTarget::first_rows(const std::string& table) {
+  const std::string length = size_of("input_ids", 1);
+  if (!places_.empty()) return node("Gather", {table, node("Mod", {places_, length})});
   // The last input is the axis.
-  return node("Slice", {table, list(0), size_of("input_ids", 1), list(0)});
+  return node("Slice", {table, list(0), length, list(0)});
 }
 
 // transformers' create_position_ids_from_input_ids: padding ids, wherever they stand, are not
@@ -92,7 +106,8 @@ std::string FusedTarget::counted_rows(const EmbeddingNames& names) {
   const std::string padding_id = scalar(static_cast<std::int64_t>(names.position_offset) - 1);
   const std::string is_token = node("Not", {node("Equal", {"input_ids", padding_id})});
   const std::string counted = node("Cast", {is_token}, {}, {{"to", kInt64}});
-  const std::string rows = node("Mul", {node("CumSum", {counted, scalar(1)}), counted});
+  std::string rows = node("Mul", {node("CumSum", {counted, scalar(1)}), counted});
+  if (!places_.empty()) rows = node("Gather", {node("Reshape", {rows, list(-1)}), places_});
   return node("Gather", {names.positions, rows});
 }
 
@@ -118,7 +133,7 @@ Edge FusedTarget::embeddings(const EmbeddingNames& names) {
                  });
   }
 
-  const std::string gathered = node("Gather", {tokens, "input_ids"});
+  const std::string gathered = node("Gather", {tokens, ids_});
   const std::string positions =
       names.position_offset == 0 ? first_rows(names.positions) : counted_rows(names);
   const std::string sum = node("Add", {gathered, positions});
@@ -219,8 +234,7 @@ Edge FusedTarget::own_attention(const std::vector<std::string>& inputs, std::siz
 Edge FusedTarget::attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) {
   const std::string bias = joined(q.pending_bias, k.pending_bias, v.pending_bias, q.width);
   if (linears_ != Linears::Standard) {
-    return own_attention({q.name, k.name, v.name, "attention_mask", bias}, heads, heads, v.width,
-                         false);
+    return own_attention({q.name, k.name, v.name, lengths_, bias}, heads, heads, v.width, false);
   }
   if (padding_mask_.empty()) {
     padding_mask_ = node("Cast", {"attention_mask"}, {}, {{"to", kInt32}});
@@ -295,12 +309,15 @@ void FusedTarget::output(const Edge& x) {
 void FusedTarget::declare_output(const std::string& name, const Edge& x) {
   const auto width = static_cast<std::int64_t>(x.width);
   if (x.one_token) {
-    file_.node("Squeeze", std::array{name, list(1)}, std::array{std::string("sentence_embedding")});
+    const std::string axis = list(places_.empty() ? 1 : 0);
+    file_.node("Squeeze", std::array{name, axis}, std::array{std::string("sentence_embedding")});
     file_.output_float("sentence_embedding", {"batch", width});
     return;
   }
   file_.node("Identity", std::array{name}, std::array{std::string("last_hidden_state")});
-  file_.output_float("last_hidden_state", {"batch", "length", width});
+  const bool packed = !places_.empty();
+  file_.output_float("last_hidden_state",
+                     {packed ? "one" : "batch", packed ? "tokens" : "length", width});
 }
 
 // Most texts are one piece, for which a loop would be copies for nothing.
@@ -329,16 +346,14 @@ void FusedTarget::add_form(const Build& build) {
   if (status_) {
     results.push_back({result_of_form_->name,
                        TensorType::Float,
-                       {"batch", "tokens", static_cast<std::int64_t>(result_of_form_->width)}});
+                       {"one", "tokens", static_cast<std::int64_t>(result_of_form_->width)}});
   }
   file_.end_body({}, results);
 }
 
 Edge FusedTarget::token_embeddings(const std::string& table, std::size_t vocabulary_size,
                                    std::size_t hidden_size) {
-  return {node("Gather", {weight(table, {vocabulary_size, hidden_size}), "input_ids"}),
-          hidden_size,
-          {}};
+  return {node("Gather", {weight(table, {vocabulary_size, hidden_size}), ids_}), hidden_size, {}};
 }
 
 Edge FusedTarget::rms_norm(const Edge& x, const NormNames& names) {
@@ -367,7 +382,7 @@ void FusedTarget::count_tokens(std::size_t width) {
   counts_.batch = size_of("input_ids", 0);
   counts_.length = node("Squeeze", {size_of("input_ids", 1), list(0)});
   const std::string tokens =
-      node("ReduceSum", {"attention_mask", list(1)}, {}, {{"keepdims", std::int64_t{0}}});
+      places_.empty() ? tokens_of_texts() : node("CumSum", {lengths_, scalar(0)});
   counts_.last_token = node("Sub", {tokens, scalar(1)});
   const auto work = piece_work_ / static_cast<std::int64_t>(width);
   const std::string fitting = node("Div", {scalar(work), node("Size", {"input_ids"})});
@@ -384,10 +399,15 @@ void FusedTarget::count_tokens(std::size_t width) {
 
 Edge FusedTarget::last_tokens(const Edge& x) {
   count_tokens(x.width);
-  const std::string indices = node(
-      "Unsqueeze", {node("Unsqueeze", {counts_.last_token, list(1)}), list(2)});  // [batch, 1, 1]
-  Edge out =
-      like(x, node("GatherND", {settled(x), indices}, {}, {{"batch_dims", std::int64_t{1}}}));
+  std::string rows;
+  if (places_.empty()) {
+    const std::string indices = node(
+        "Unsqueeze", {node("Unsqueeze", {counts_.last_token, list(1)}), list(2)});  // [batch, 1, 1]
+    rows = node("GatherND", {settled(x), indices}, {}, {{"batch_dims", std::int64_t{1}}});
+  } else {
+    rows = node("Gather", {settled(x), counts_.last_token}, {}, {{"axis", std::int64_t{1}}});
+  }
+  Edge out = like(x, rows);
   out.one_token = true;
   return out;
 }
@@ -492,7 +512,9 @@ void FusedTarget::rotary_tables(const CausalAttention& names) {
 
 Edge FusedTarget::own_causal_attention(const std::string& queries, std::string keys,
                                        std::string values, const CausalAttention& names) {
+  std::string lengths = lengths_;
   if (!one_piece_) {
+    lengths = node("Unsqueeze", {piece_.end, list(0)});
     const auto width = static_cast<std::int64_t>(names.key_value_heads * names.head_size);
     const std::vector<Attribute> by_tokens{{"axis", std::int64_t{1}}};
     keys = node("Concat", {piece_.past_key, keys}, {}, by_tokens);
@@ -501,9 +523,8 @@ Edge FusedTarget::own_causal_attention(const std::string& queries, std::string k
     piece_.present_value = values;
     piece_.key_shape = {0, width};
   }
-  return own_attention(
-      {queries, keys, values, "attention_mask", "", "rotary_cosine", "rotary_sine"}, names.heads,
-      names.key_value_heads, names.heads * names.head_size, true);
+  return own_attention({queries, keys, values, lengths, "", "rotary_cosine", "rotary_sine"},
+                       names.heads, names.key_value_heads, names.heads * names.head_size, true);
 }
 
 Edge FusedTarget::causal_attention(const Edge& q, const Edge& k, const Edge& v,

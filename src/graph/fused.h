@@ -19,7 +19,8 @@ namespace textvec::graph {
 
 // Inputs of the graph: input_ids and attention_mask, int64 [batch, length], padded on the right.
 // Output: last_hidden_state, float [batch, length, width], or sentence_embedding, [batch, width],
-// when the graph takes the last token itself.
+// when the graph takes the last token itself. With textvec's own operators padding is left out at
+// the start: edges are [1, all tokens, width], and so are the hidden states.
 class FusedTarget final : public Blocks {
  public:
   // Work of one piece of a long text: tokens of the piece x tokens of the batch x width. At 32,768
@@ -88,6 +89,9 @@ class FusedTarget final : public Blocks {
                         const NormNames& names);
   // Cosine and sine of every position and frequency.
   void rotary_tables(const CausalAttention& names);
+  // Leaves padding out.
+  void pack();
+  std::string tokens_of_texts();  // [batch]
   // Rows of the position table: as many as the batch is long, or one for each id.
   std::string first_rows(const std::string& table);
   std::string counted_rows(const EmbeddingNames& names);
@@ -114,7 +118,10 @@ class FusedTarget final : public Blocks {
   const std::int64_t piece_work_;
   OnnxFile file_;
   Result<void> status_{};
-  std::string padding_mask_{};  // int32 [batch, length], made at the first attention
+  std::string ids_ = "input_ids";  // of the edges' tokens
+  std::string places_{};           // [1, all tokens]: where they stand in the matrices
+  std::string lengths_{};          // [batch]: each text's tokens
+  std::string padding_mask_{};     // int32 [batch, length], made at the first attention
   std::set<std::string> constants_{};
   std::set<std::string> weights_written_{};
   bool in_form_ = false;    // one of several forms is being built
@@ -124,7 +131,7 @@ class FusedTarget final : public Blocks {
   struct Counts {
     std::string batch{};       // [1]
     std::string length{};      // scalar: of the longest text
-    std::string last_token{};  // [batch]: its index in each text
+    std::string last_token{};  // [batch]: its index in each text, or among all tokens
     std::string piece{};       // scalar: tokens of a piece
     std::string pieces{};      // scalar: how many
   };

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <numeric>
+#include <vector>
 
 namespace textvec::kernels {
 namespace {
@@ -31,6 +33,10 @@ bool copies_values(const AttentionArguments& arguments) {
          is_crowded(arguments.key_value_heads * arguments.head_size);
 }
 
+std::size_t longest(const AttentionArguments& arguments) {
+  return *std::max_element(arguments.tokens.begin(), arguments.tokens.end());
+}
+
 // In floats, from one token's copy to the next: an odd number of the cache's lines.
 std::size_t copy_stride(const AttentionArguments& arguments) {
   return odd_lines(arguments.head_size * sizeof(float)) / sizeof(float);
@@ -45,35 +51,33 @@ class Head {
         size_(arguments.head_size),
         width_(arguments.heads * size_),
         key_width_(arguments.key_value_heads * size_),
-        before_(arguments.key_length - arguments.length),
+        before_(arguments.before),
         query_(scratch),
         query_panels_(query_ + rounded_up(size_, kColumns)),
         scores_(query_panels_ + 2 * size_ * kColumns),
-        copies_(scores_ + 2 * arguments.key_length * kColumns) {}
+        copies_(scores_ + 2 * longest(arguments) * kColumns) {}
 
   static std::size_t scratch_floats(const AttentionArguments& arguments) {
     const std::size_t copies =
         std::size_t{copies_keys(arguments)} + std::size_t{copies_values(arguments)};
     return rounded_up(arguments.head_size, kColumns) +
-           2 * kColumns * (arguments.head_size + arguments.key_length) +
-           copies * arguments.key_length * copy_stride(arguments);
+           2 * kColumns * (arguments.head_size + longest(arguments)) +
+           copies * longest(arguments) * copy_stride(arguments);
   }
 
-  void run(std::size_t text, std::size_t head) {
-    first_ = text * arguments_.length * width_ + head * size_;
+  // `begin`: how many tokens the texts before it have.
+  void run(std::size_t text, std::size_t begin, std::size_t head) {
+    first_ = begin * width_ + head * size_;
     column_ = head * size_;
     tokens_ = arguments_.tokens[text];
     const std::size_t shared_by = arguments_.heads / arguments_.key_value_heads;
-    find_keys_and_values(text * arguments_.key_length * key_width_ + head / shared_by * size_);
-    const std::size_t queries = tokens_ - std::min(tokens_, before_);
+    find_keys_and_values(begin * key_width_ + head / shared_by * size_);
+    const std::size_t queries = tokens_ - before_;
     for (std::size_t query = 0; query < queries;) {
       const bool two = queries - query > kColumns && !set_.f32_pair.empty();
       panels_ = two ? 2 : 1;
       attend(query, std::min(panels_ * kColumns, queries - query));
       query += panels_ * kColumns;
-    }
-    for (std::size_t query = queries; query < arguments_.length; ++query) {
-      std::fill_n(arguments_.output + first_ + query * width_, size_, 0.0F);
     }
   }
 
@@ -107,7 +111,7 @@ class Head {
       }
       keys_ = out;
       keys_stride_ = stride;
-      out += arguments_.key_length * stride;
+      out += tokens_ * stride;
     }
     if (copies_values(arguments_)) {
       for (std::size_t token = 0; token < tokens_; ++token) {
@@ -230,14 +234,14 @@ class Head {
   std::size_t values_stride_ = 0;
   float* const query_;         // [head_size]
   float* const query_panels_;  // [2, head_size, 16]
-  float* const scores_;        // [key_length, 32]
+  float* const scores_;        // [longest text, 32]
   float* const copies_;
 };
 
 std::size_t workers_of(const AttentionArguments& arguments) {
   std::size_t products = 0;
   for (const std::size_t tokens : arguments.tokens) {
-    products += tokens * arguments.length * arguments.heads * arguments.head_size;
+    products += tokens * (tokens - arguments.before) * arguments.heads * arguments.head_size;
   }
   if (products <= kAloneProducts) return 1;
   return std::clamp<std::size_t>(arguments.tokens.size() * arguments.heads, 1, arguments.threads);
@@ -253,12 +257,16 @@ void attention(const AttentionArguments& arguments, std::span<std::byte> scratch
                const Parallel& parallel) {
   const Tiles& set = arguments.tiles != nullptr ? *arguments.tiles : best_tiles();
   const std::size_t floats_each = Head::scratch_floats(arguments);
+  std::vector<std::size_t> begins(arguments.tokens.size());
+  std::exclusive_scan(arguments.tokens.begin(), arguments.tokens.end(), begins.begin(),
+                      std::size_t{0});
   const std::size_t heads = arguments.tokens.size() * arguments.heads;
   std::atomic<std::size_t> next{0};
   const auto work = [&](std::size_t worker) {
     Head head(arguments, set, reinterpret_cast<float*>(scratch.data()) + worker * floats_each);
     for (std::size_t i = next++; i < heads; i = next++) {
-      head.run(i / arguments.heads, i % arguments.heads);
+      const std::size_t text = i / arguments.heads;
+      head.run(text, begins[text], i % arguments.heads);
     }
   };
   const std::size_t workers = workers_of(arguments);

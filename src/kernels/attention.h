@@ -12,30 +12,28 @@
 namespace textvec::kernels {
 
 // softmax(q k^T / sqrt(head_size)) v for each head (arXiv 1706.03762), over the tokens of a text.
-// What is behind them is padding: it is not looked at, and gets zeros. Heads share keys and values
-// in groups of heads / key_value_heads (arXiv 2305.13245).
+// Texts stand one behind the other, without padding. Heads share keys and values in groups of
+// heads / key_value_heads (arXiv 2305.13245).
 struct AttentionArguments {
-  const float* queries = nullptr;  // [texts, length, heads * head_size]
-  const float* keys = nullptr;     // [texts, key_length, key_value_heads * head_size]
+  const float* queries = nullptr;  // [all tokens - before, heads * head_size]
+  const float* keys = nullptr;     // [all tokens, key_value_heads * head_size]
   const float* values = nullptr;   // the same
   // [3, heads * head_size], added to queries, keys and values; nullptr: none, as it must be where
   // heads share or are turned
   const float* bias = nullptr;
-  // [key_length or more, head_size / 2]: queries and keys are turned by their position's angles,
+  // [longest text or more, head_size / 2]: queries and keys are turned by their position's angles,
   // half a head against the other half (arXiv 2104.09864, as Hugging Face lays heads out); nullptr:
   // not
   const float* cosine = nullptr;
   const float* sine = nullptr;
   bool causal = false;                    // a token attends to itself and to those before it
-  std::span<const std::size_t> tokens{};  // of each text, at most `key_length`
-  // Queries are those of the last `length` of `key_length` positions: of all, or of a piece behind
-  // others.
-  std::size_t length = 0;
-  std::size_t key_length = 0;
+  std::span<const std::size_t> tokens{};  // of each text
+  // Of the only text: so many tokens have no queries here, those of the pieces before this one.
+  std::size_t before = 0;
   std::size_t heads = 0;
   std::size_t key_value_heads = 0;  // `heads` is a multiple
   std::size_t head_size = 0;
-  float* output = nullptr;       // [texts, length, heads * head_size]
+  float* output = nullptr;       // as the queries
   std::size_t threads = 1;       // that `parallel` has
   const Tiles* tiles = nullptr;  // nullptr: the best; see tiles.h
 };

@@ -18,10 +18,7 @@ constexpr int kBadAnswersMax = 3;
 
 // Whether each text has states that are numbers, and not all of them zero. Padding may be anything.
 bool is_plausible(const HiddenStates& states, const batch::Batch& batch) {
-  if (states.rows != batch.rows ||
-      states.values.size() != states.rows * states.length * states.width) {
-    return false;
-  }
+  if (states.rows != batch.rows || !states.is_whole()) return false;
   for (std::size_t row = 0; row < states.rows; ++row) {
     const std::size_t tokens = states.length == 1 ? 1 : std::min(states.length, batch.lengths[row]);
     const auto values = states.row(row).first(tokens * states.width);

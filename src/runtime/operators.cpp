@@ -260,50 +260,59 @@ class AttentionKernel {
     }
     kernels::AttentionArguments arguments;
     const auto key_shape = context.GetInput(1).GetTensorTypeAndShapeInfo().GetShape();
-    arguments.length = static_cast<std::size_t>(shape[1]);
-    arguments.key_length = key_shape.size() == 3 ? static_cast<std::size_t>(key_shape[1]) : 0;
-    if (arguments.key_length < arguments.length) {
-      return invalid("textvec.Attention: keys of " + std::to_string(arguments.key_length) +
-                     " tokens; the queries are of " + std::to_string(arguments.length));
+    const auto length = static_cast<std::size_t>(shape[1]);
+    const auto key_length = key_shape.size() == 3 ? static_cast<std::size_t>(key_shape[1]) : 0;
+    if (shape[0] != 1) {
+      return invalid("textvec.Attention: " + std::to_string(shape[0]) +
+                     " rows of queries; it takes one, of texts one behind the other");
     }
+    if (key_length < length) {
+      return invalid("textvec.Attention: keys of " + std::to_string(key_length) +
+                     " tokens; the queries are of " + std::to_string(length));
+    }
+    arguments.before = key_length - length;
     arguments.heads = heads_.queries;
     arguments.key_value_heads = heads_.keys_and_values;
     arguments.head_size = width / heads_.queries;
     arguments.causal = causal_;
     arguments.threads = threads_;
     arguments.queries = queries.GetTensorData<float>();
-    const auto texts = static_cast<std::size_t>(shape[0]);
-    if (texts == 0) return invalid("textvec.Attention: no texts");
-    std::vector<std::size_t> tokens(texts);
-    if (const auto wrong = read_inputs(context, tokens, arguments)) {
-      return invalid("textvec.Attention: " + *wrong);
+    std::vector<std::size_t> tokens;
+    auto wrong = read_lengths(context, key_length, tokens);
+    if (!wrong && arguments.before > 0 && tokens.size() > 1) {
+      wrong = std::to_string(tokens.size()) + " texts; a piece is of one";
     }
+    arguments.tokens = tokens;
+    if (!wrong) wrong = read_inputs(context, key_length, arguments);
+    if (wrong) return invalid("textvec.Attention: " + *wrong);
     arguments.output = context.GetOutput(0, shape).GetTensorMutableData<float>();
     const Scratch scratch(context, kernels::attention_scratch_bytes(arguments));
     kernels::attention(arguments, scratch.bytes(), parallel_of(context));
     return Ort::Status(nullptr);
   }
 
-  // All but the queries. What is wrong, if anything is.
-  std::optional<std::string> read_inputs(const Ort::KernelContext& context,
-                                         std::vector<std::size_t>& tokens,
+  // Of each text. What is wrong, if anything is.
+  static std::optional<std::string> read_lengths(const Ort::KernelContext& context, std::size_t all,
+                                                 std::vector<std::size_t>& tokens) {
+    const Ort::ConstValue lengths = context.GetInput(3);
+    const std::span given(lengths.GetTensorData<std::int64_t>(), elements_of(lengths));
+    std::size_t rest = all;
+    for (const std::int64_t length : given) {
+      if (length < 1 || static_cast<std::uint64_t>(length) > rest) {
+        return "a text of " + std::to_string(length) + " tokens, where " + std::to_string(rest) +
+               " are left of " + std::to_string(all);
+      }
+      tokens.push_back(static_cast<std::size_t>(length));
+      rest -= tokens.back();
+    }
+    if (rest == 0 && !tokens.empty()) return std::nullopt;
+    return std::to_string(rest) + " of " + std::to_string(all) + " tokens are of no text";
+  }
+
+  // All but the queries and the lengths. What is wrong, if anything is.
+  std::optional<std::string> read_inputs(const Ort::KernelContext& context, std::size_t key_length,
                                          kernels::AttentionArguments& arguments) const {
-    const std::size_t keys =
-        tokens.size() * arguments.key_length * heads_.keys_and_values * arguments.head_size;
-    // Of a piece of a text the mask is the whole text's.
-    const Ort::ConstValue mask = context.GetInput(3);
-    const std::size_t in_mask = elements_of(mask);
-    if (in_mask % tokens.size() != 0 || in_mask / tokens.size() < arguments.key_length) {
-      return "the mask has " + std::to_string(in_mask) + " numbers; it should have at least " +
-             std::to_string(tokens.size() * arguments.key_length);
-    }
-    const std::int64_t* row = mask.GetTensorData<std::int64_t>();
-    for (std::size_t& count : tokens) {
-      count =
-          static_cast<std::size_t>(std::count(row, row + arguments.key_length, std::int64_t{1}));
-      row += in_mask / tokens.size();
-    }
-    arguments.tokens = tokens;
+    const std::size_t keys = key_length * heads_.keys_and_values * arguments.head_size;
     const struct {
       std::size_t index;
       const char* name;
@@ -334,11 +343,12 @@ class AttentionKernel {
     if (arguments.head_size % 2 != 0) {
       return "heads of " + std::to_string(arguments.head_size) + " components cannot be turned";
     }
-    const std::size_t least = arguments.key_length * arguments.head_size / 2;
+    const std::size_t longest = *std::max_element(arguments.tokens.begin(), arguments.tokens.end());
+    const std::size_t least = longest * arguments.head_size / 2;
     for (const auto& table : {*cosine, *sine}) {
       if (elements_of(table) >= least) continue;
       return "a table of " + std::to_string(elements_of(table)) + " angles; " +
-             std::to_string(arguments.key_length) + " tokens take " + std::to_string(least);
+             std::to_string(longest) + " tokens take " + std::to_string(least);
     }
     arguments.cosine = cosine->GetTensorData<float>();
     arguments.sine = sine->GetTensorData<float>();

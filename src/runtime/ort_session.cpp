@@ -8,6 +8,7 @@
 #include <array>
 #include <exception>
 #include <functional>
+#include <numeric>
 #include <utility>
 
 #include "graph/static.h"
@@ -152,8 +153,25 @@ std::vector<std::int64_t> position_ids(const batch::Batch& batch) {
   return ids;
 }
 
-Result<HiddenStates> to_hidden_states(Ort::Value value, const Signature& signature) {
+// In packed states: each row's first token, and how many tokens there are.
+std::vector<std::size_t> begins_of(const batch::Batch& batch) {
+  std::vector<std::size_t> begins(batch.rows + 1);
+  std::inclusive_scan(batch.lengths.begin(), batch.lengths.end(), begins.begin() + 1);
+  return begins;
+}
+
+// Of the batch's shape, without values.
+HiddenStates shaped_as(const batch::Batch& batch, const SessionInfo& info) {
   HiddenStates states;
+  states.rows = batch.rows;
+  states.length = info.pooled ? 1 : batch.length;
+  states.width = info.width;
+  if (info.packs && !info.pooled) states.begins = begins_of(batch);
+  return states;
+}
+
+Result<HiddenStates> to_hidden_states(Ort::Value value, const Signature& signature,
+                                      HiddenStates states) {
   const auto info = value.GetTensorTypeAndShapeInfo();
   const auto shape = info.GetShape();
   // ONNX Runtime does not hold a graph to what it states.
@@ -163,9 +181,11 @@ Result<HiddenStates> to_hidden_states(Ort::Value value, const Signature& signatu
                                           std::to_string(shape.size()) + "; the graph states " +
                                           std::to_string(rank)};
   }
-  states.rows = static_cast<std::size_t>(shape.front());
   states.width = static_cast<std::size_t>(shape.back());
-  states.length = signature.pooled ? 1 : static_cast<std::size_t>(shape[1]);
+  if (states.begins.empty()) {
+    states.rows = static_cast<std::size_t>(shape.front());
+    states.length = signature.pooled ? 1 : static_cast<std::size_t>(shape[1]);
+  }
   const std::size_t elements = info.GetElementCount();
   if (signature.output_type == ElementType::Float16) {
     auto widened = std::make_shared<std::vector<float>>(elements);
@@ -223,12 +243,12 @@ class OrtSession final : public Session {
       Ort::RunOptions options;
       const std::stop_callback terminate(stop, [&options] { options.SetTerminate(); });
       const char* output = signature_.output.c_str();
-      if (batch.rows * batch.length > usual_tokens_ && signature_.width != 0 &&
+      if (tokens_computed(batch) > usual_tokens_ && signature_.width != 0 &&
           signature_.output_type == ElementType::Float) {
         return run_long(options, batch, names, inputs);
       }
       auto outputs = session_.Run(options, names.data(), inputs.data(), inputs.size(), &output, 1);
-      return to_hidden_states(std::move(outputs.front()), signature_);
+      return to_hidden_states(std::move(outputs.front()), signature_, shaped_as(batch, info_));
     } catch (const Ort::Exception& exception) {
       if (stop.stop_requested()) return Error{ErrorCode::Cancelled, "stopped by the caller"};
       return Error{ErrorCode::Internal, std::string("ONNX Runtime failed: ") + exception.what()};
@@ -238,19 +258,22 @@ class OrtSession final : public Session {
   const SessionInfo& info() const noexcept override { return info_; }
 
  private:
+  std::size_t tokens_computed(const batch::Batch& batch) const {
+    return info_.packs ? batch.tokens() : batch.rows * batch.length;
+  }
+
   // ONNX Runtime keeps what a run took for the next one, for ever, unless it is told to give it
   // back at the end. The states have memory of their own, because they would keep their part of it.
   Result<HiddenStates> run_long(Ort::RunOptions& options, const batch::Batch& batch,
                                 const std::vector<const char*>& names,
                                 const std::vector<Ort::Value>& inputs) {
     options.AddConfigEntry(kOrtRunOptionsConfigEnableMemoryArenaShrinkage, "cpu:0");
-    HiddenStates states;
-    states.rows = batch.rows;
-    states.length = signature_.pooled ? 1 : batch.length;
-    states.width = signature_.width;
-    auto values = std::make_shared<std::vector<float>>(states.rows * states.length * states.width);
-    std::vector<std::int64_t> shape{static_cast<std::int64_t>(states.rows)};
-    if (!signature_.pooled) shape.push_back(static_cast<std::int64_t>(states.length));
+    HiddenStates states = shaped_as(batch, info_);
+    const std::size_t rows = states.begins.empty() ? states.rows : 1;
+    const std::size_t length = states.begins.empty() ? states.length : states.begins.back();
+    auto values = std::make_shared<std::vector<float>>(rows * length * states.width);
+    std::vector<std::int64_t> shape{static_cast<std::int64_t>(rows)};
+    if (!signature_.pooled) shape.push_back(static_cast<std::int64_t>(length));
     shape.push_back(static_cast<std::int64_t>(states.width));
     auto output = Ort::Value::CreateTensor<float>(processor_memory(), values->data(),
                                                   values->size(), shape.data(), shape.size());
@@ -356,6 +379,7 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     }
     SessionInfo info;
     info.pooled = signature->pooled;
+    info.packs = options.packed_graph;
     info.width = signature->width;
     info.output = signature->output;
     info.half = model->half;

@@ -19,21 +19,33 @@
 
 namespace textvec::runtime {
 
-// [rows, length, width], or [rows, width] when the graph pools: then length is 1.
+// [rows, length, width], or [rows, width] when the graph pools: then length is 1. Packed, without
+// padding: [all tokens, width].
 struct HiddenStates {
   std::shared_ptr<const void> owner{};  // keeps `values` alive
   std::span<const float> values{};
   std::size_t rows = 0;
   std::size_t length = 0;
   std::size_t width = 0;
+  // Packed: the index of each row's first token, and how many tokens there are; empty: not packed.
+  std::vector<std::size_t> begins{};
 
+  // Of a row's tokens, and of its padding if there is any.
   std::span<const float> row(std::size_t index) const noexcept {
-    return values.subspan(index * length * width, length * width);
+    const std::size_t begin = begins.empty() ? index * length : begins[index];
+    const std::size_t end = begins.empty() ? begin + length : begins[index + 1];
+    return values.subspan(begin * width, (end - begin) * width);
+  }
+  // Whether there are values for all rows.
+  bool is_whole() const noexcept {
+    const std::size_t tokens = begins.empty() ? rows * length : begins.back();
+    return values.size() == tokens * width && (begins.empty() || begins.size() == rows + 1);
   }
 };
 
 struct SessionInfo {
   bool pooled = false;    // the graph gives one vector per text
+  bool packs = false;     // padding is not computed, so that texts of any lengths run together
   std::size_t width = 0;  // of the output's last axis; 0: the graph does not state it
   std::string output{};   // the chosen output's name
   bool half = false;      // some weights are 16-bit floats, which overflow above 65,504
@@ -60,6 +72,7 @@ struct SessionOptions {
   // A run of more tokens, padding included, gives the memory it took back when it ends.
   std::size_t usual_tokens = 1024;
   bool static_graph = false;  // one of graph/static.h: batches have embeddings
+  bool packed_graph = false;  // one of graph/fused.h that leaves padding out
   // Where a provider that compiles the graph may keep what it made, for this graph and this version
   // of ONNX Runtime alone; empty: nowhere.
   std::filesystem::path program_folder{};

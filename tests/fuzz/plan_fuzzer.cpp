@@ -1,5 +1,6 @@
 // In: a budget and the lengths of some texts. Property: the plan holds every text once, shortest
-// first, in batches within the budget or of one text; a batch holds its texts' tokens and padding.
+// first or as they come, in batches within the budget or of one text; a batch holds its texts'
+// tokens and padding.
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -57,6 +58,31 @@ void check_plan(const std::vector<std::size_t>& lengths, std::size_t budget) {
         "every text is in one batch");
 }
 
+void check_packed_plan(const std::vector<std::size_t>& lengths, std::size_t budget) {
+  const batch::PlanLimits limits{budget, false};
+  std::size_t next = 0;
+  std::size_t tokens = 0;
+  std::size_t longest = 0;
+  std::size_t rows_before = 0;
+  for (const auto& indices : batch::plan(lengths, limits)) {
+    check(!indices.empty() && indices.front() == next, "texts come as they are");
+    const auto fits = [&](std::size_t rows, std::size_t length) {
+      return tokens + length <= budget &&
+             rows * std::max(longest, length) <= limits.padded_max * budget;
+    };
+    check(rows_before == 0 || !fits(rows_before + 1, lengths[next]), "no batch ends early");
+    tokens = longest = 0;
+    for (std::size_t row = 0; row < indices.size(); ++row, ++next) {
+      check(indices[row] == next, "texts come as they are");
+      check(row == 0 || fits(row + 1, lengths[next]), "the budget is kept");
+      tokens += lengths[next];
+      longest = std::max(longest, lengths[next]);
+    }
+    rows_before = indices.size();
+  }
+  check(next == lengths.size(), "every text is in one batch");
+}
+
 // Ids that differ everywhere, so that none can stand in the wrong place unseen. Every other text
 // says its types.
 std::vector<Text> make_texts(const std::vector<std::size_t>& lengths) {
@@ -112,6 +138,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t budget = bytes.number<std::uint16_t>();
   const auto lengths = read_lengths(bytes);
   check_plan(lengths, budget);
+  check_packed_plan(lengths, budget);
   check_batch(make_texts(lengths));
   return 0;
 }

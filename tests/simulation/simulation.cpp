@@ -56,6 +56,7 @@ struct Settings {
   std::size_t bad, with_deadline, with_stop, report;
   std::size_t out_of_memory;  // percent of batches of several texts
   std::size_t work;           // percent of the steps that are a worker's
+  bool pads;                  // the session computes padding
 };
 
 Settings draw_settings(Random& random) {
@@ -73,6 +74,7 @@ Settings draw_settings(Random& random) {
   s.report = random.one_of<std::size_t, 3>({0, 50, 100});
   s.out_of_memory = random.one_of<std::size_t, 4>({0, 0, 0, 10});
   s.work = random.one_of<std::size_t, 4>({30, 50, 65, 80});
+  s.pads = random.between(0, 1) == 0;
   return s;
 }
 
@@ -122,6 +124,7 @@ struct Worker {
   std::size_t planned = 0, bad = 0, runs = 0;
   std::size_t halves = 0;   // of it that are to come
   std::size_t longest = 0;  // text of the window that was planned so far
+  std::uint64_t next = 0;   // the number of the text behind it
   bool by_chance = false;   // it failed once with no text at fault
 };
 
@@ -215,6 +218,7 @@ void World::broken(const char* promise, const std::string& numbers) const {
   add("portion_min", s.portion_min);
   add("lengths", s.length_max);
   add("job_texts", s.job_texts_max);
+  add("pads", s.pads);
   throw Broken(what);
 }
 
@@ -463,6 +467,11 @@ void World::work(Worker& worker) {
       std::count_if(batch.begin(), batch.end(), [&](const Item& item) { return fate(item).bad; }));
   std::size_t rows = 0;
   for (const Item& item : batch) {
+    if (!settings_.pads) {
+      require(fate(item).number >= worker.next, "a window runs in order of arrival");
+      worker.next = fate(item).number + 1;
+      continue;
+    }
     const std::size_t length = item.content().ids.size();
     require(length >= worker.longest, "a window runs in order of length", length, worker.longest);
     require(rows == 0 || (length - worker.longest) * rows <= batch::PlanLimits{}.run_cost,
@@ -474,7 +483,7 @@ void World::work(Worker& worker) {
 
 void World::take(Worker& worker) {
   if (line_->empty()) return;
-  const std::size_t window_tokens = kWindowBatches * settings_.batch_tokens;
+  const std::size_t window_tokens = (settings_.pads ? kWindowBatches : 1) * settings_.batch_tokens;
   const auto items = line_->take({window_tokens, settings_.workers, settings_.portion_min});
   // In order, up to a worker's share, and not less than that.
   const std::size_t share = (tokens_waiting_ + settings_.workers - 1) / settings_.workers;
@@ -496,8 +505,9 @@ void World::take(Worker& worker) {
               tokens + waiting_.front().first->texts[waiting_.front().second].ids.size() > most,
           "a worker takes all of its share");
   say("take", items.size(), tokens);
-  worker.window.emplace(items, batch::PlanLimits{.tokens_max = settings_.batch_tokens});
+  worker.window.emplace(items, batch::PlanLimits{settings_.batch_tokens, settings_.pads});
   worker.longest = 0;
+  worker.next = 0;
   worker.halves = 0;
 }
 
@@ -507,6 +517,7 @@ void World::begin_run(Worker& worker) {
   batch::drop_given_up(batch, now_, closing_);
   if (batch.empty()) return;
   std::size_t longest = 0;
+  std::size_t tokens = 0;
   for (const Item& item : batch) {
     const batch::Job& job = *item.job;
     require(!closing_, "nothing runs after closing has begun");
@@ -517,10 +528,12 @@ void World::begin_run(Worker& worker) {
                 fate(item).number < waiting_.front().first->fates[waiting_.front().second].number,
             "nothing that waits came before what runs");
     longest = std::max(longest, item.content().ids.size());
+    tokens += item.content().ids.size();
     move(fate(item), At::Running);
   }
-  require(batch.size() == 1 || batch.size() * longest <= settings_.batch_tokens,
-          "a batch keeps within its tokens", batch.size(), longest);
+  if (settings_.pads) tokens = batch.size() * longest;
+  require(batch.size() == 1 || tokens <= settings_.batch_tokens, "a batch keeps within its tokens",
+          batch.size(), longest);
   worker.stop = std::make_unique<batch::SharedStop>(batch);
   ++worker.runs;
   ++counts.batches;

@@ -46,7 +46,7 @@ TEST(Plan, PaddingIsNotWorthMoreThanARun) {
   const auto batches = [](std::size_t short_texts, std::size_t longer) {
     std::vector<std::size_t> lengths(short_texts, 4);
     lengths.push_back(longer);
-    return plan(lengths, {1024, 16}).size();
+    return plan(lengths, {1024, true, 16}).size();
   };
   EXPECT_EQ(batches(5, 7), 1U);   // 15 tokens of padding
   EXPECT_EQ(batches(4, 8), 1U);   // 16
@@ -54,7 +54,37 @@ TEST(Plan, PaddingIsNotWorthMoreThanARun) {
   EXPECT_EQ(batches(6, 7), 2U);
 }
 
-TEST(Plan, NothingGivesNothing) { EXPECT_TRUE(plan({}, {8}).empty()); }
+TEST(Plan, NothingGivesNothing) {
+  EXPECT_TRUE(plan({}, {8}).empty());
+  EXPECT_TRUE(plan({}, {8, false}).empty());
+}
+
+using Batches = std::vector<std::vector<std::size_t>>;
+
+TEST(PlanPacked, TakesTextsAsTheyCome) {
+  const std::vector<std::size_t> lengths{5, 3, 9, 1, 40, 2};
+  EXPECT_EQ(plan(lengths, {10, false}), (Batches{{0, 1}, {2, 3}, {4}, {5}}));
+}
+
+TEST(PlanPacked, CountsTokensNotPadding) {
+  const auto batches = [](std::size_t last) {
+    return plan(std::vector<std::size_t>{1, 7, last}, {12, false}).size();
+  };
+  EXPECT_EQ(batches(3), 1U);
+  EXPECT_EQ(batches(4), 1U);
+  EXPECT_EQ(batches(5), 2U);
+}
+
+TEST(PlanPacked, BoundsThePaddingThatTakesMemory) {
+  const auto batches = [](std::size_t short_texts) {
+    std::vector<std::size_t> lengths(short_texts, 1);
+    lengths.push_back(100);
+    return plan(lengths, {.tokens_max = 200, .pads = false, .padded_max = 8}).size();
+  };
+  EXPECT_EQ(batches(14), 1U);
+  EXPECT_EQ(batches(15), 1U);  // 16 x 100 cells
+  EXPECT_EQ(batches(16), 2U);
+}
 
 TEST(Plan, KeepsItsPromisesOnRandomLengths) {
   std::mt19937 random(7);
@@ -63,14 +93,17 @@ TEST(Plan, KeepsItsPromisesOnRandomLengths) {
     for (auto& length : lengths) length = 1 + random() % 300;
     const std::size_t budget = 1 + random() % 2000;
     std::vector<int> seen(lengths.size(), 0);
-    for (const auto& batch : plan(lengths, {budget})) {
+    const bool pads = random() % 2 == 0;
+    for (const auto& batch : plan(lengths, {budget, pads})) {
       std::size_t longest = 0;
+      std::size_t tokens = 0;
       for (const std::size_t index : batch) {
         ++seen[index];
         longest = std::max(longest, lengths[index]);
+        tokens += lengths[index];
       }
       EXPECT_FALSE(batch.empty());
-      EXPECT_TRUE(batch.size() == 1 || batch.size() * longest <= budget);
+      EXPECT_TRUE(batch.size() == 1 || (pads ? batch.size() * longest : tokens) <= budget);
     }
     EXPECT_TRUE(std::all_of(seen.begin(), seen.end(), [](int count) { return count == 1; }));
   }

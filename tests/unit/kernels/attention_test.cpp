@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "support/floats.h"
 
@@ -15,14 +16,14 @@ using testing::on_threads;
 using testing::random_floats;
 
 struct Texts {
-  Texts(std::vector<std::size_t> token_counts, std::size_t text_length, std::size_t head_count,
-        std::size_t size, std::size_t shared_by = 1)
+  Texts(std::vector<std::size_t> token_counts, std::size_t head_count, std::size_t size,
+        std::size_t shared_by = 1)
       : tokens(std::move(token_counts)),
-        length(text_length),
         heads(head_count),
         key_value_heads(head_count / shared_by),
         head_size(size) {
-    const std::size_t count = tokens.size() * length;
+    const std::size_t count = begin_of(tokens.size());
+    const std::size_t length = *std::max_element(tokens.begin(), tokens.end());
     queries = random_floats(count * width(), 1);
     keys = random_floats(count * key_width(), 2);
     values = random_floats(count * key_width(), 3);
@@ -36,6 +37,11 @@ struct Texts {
 
   std::size_t width() const { return heads * head_size; }
   std::size_t key_width() const { return key_value_heads * head_size; }
+  // The text's first row.
+  std::size_t begin_of(std::size_t text) const {
+    return std::accumulate(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(text),
+                           std::size_t{0});
+  }
 
   // Of the first text's queries behind `before` tokens, or of all.
   Floats run(const Tiles* tiles, std::size_t threads = 1, std::size_t before = 0) const {
@@ -51,8 +57,7 @@ struct Texts {
     }
     given.causal = causal;
     given.tokens = tokens;
-    given.length = length - before;
-    given.key_length = length;
+    given.before = before;
     given.heads = heads;
     given.key_value_heads = key_value_heads;
     given.head_size = head_size;
@@ -86,7 +91,7 @@ struct Texts {
   std::vector<double> twin(std::size_t text, std::size_t token) const {
     std::vector<double> result(width());
     std::vector<double> weights(causal ? token + 1 : tokens[text]);
-    const std::size_t first = text * length;
+    const std::size_t first = begin_of(text);
     for (std::size_t head = 0; head < heads; ++head) {
       const std::size_t begin = head * head_size;
       const std::size_t shared = head * key_value_heads / heads * head_size;
@@ -115,12 +120,8 @@ struct Texts {
 
   void expect_twin(const Floats& output) const {
     for (std::size_t text = 0; text < tokens.size(); ++text) {
-      for (std::size_t token = 0; token < length; ++token) {
-        const float* found = &output[(text * length + token) * width()];
-        if (token >= tokens[text]) {
-          for (std::size_t i = 0; i < width(); ++i) ASSERT_EQ(found[i], 0) << text;
-          continue;
-        }
+      for (std::size_t token = 0; token < tokens[text]; ++token) {
+        const float* found = &output[(begin_of(text) + token) * width()];
         const auto wanted = twin(text, token);
         for (std::size_t i = 0; i < width(); ++i) {
           ASSERT_NEAR(static_cast<double>(found[i]), wanted[i], 1e-5)
@@ -131,7 +132,7 @@ struct Texts {
   }
 
   std::vector<std::size_t> tokens;
-  std::size_t length, heads, key_value_heads, head_size;
+  std::size_t heads, key_value_heads, head_size;
   bool with_bias = true;
   bool rotary = false;
   bool causal = false;
@@ -152,7 +153,7 @@ const std::vector<std::size_t> kTokens{1, 2, 5, 6, 11, 12, 13, 15, 16, 17, 31, 3
 // the last is of 2 KiB in all, which the cache does not like.
 TEST_P(EveryTilesAttend, AsTheFormulaSays) {
   for (const std::size_t head_size : {1U, 12U, 13U, 16U, 17U, 32U, 80U, 256U}) {
-    Texts texts(kTokens, 50, 2, head_size);
+    Texts texts(kTokens, 2, head_size);
     for (const bool with_bias : {false, true}) {
       texts.with_bias = with_bias;
       texts.expect_twin(texts.run(GetParam()));
@@ -163,7 +164,7 @@ TEST_P(EveryTilesAttend, AsTheFormulaSays) {
 TEST_P(EveryTilesAttend, AsADecoderDoes) {
   for (const std::size_t head_size : {2U, 12U, 16U, 34U, 128U}) {
     for (const std::size_t shared_by : {1U, 2U, 4U}) {
-      Texts texts(kTokens, 50, 4, head_size, shared_by);
+      Texts texts(kTokens, 4, head_size, shared_by);
       texts.with_bias = false;
       texts.causal = true;
       texts.expect_twin(texts.run(GetParam()));
@@ -175,7 +176,7 @@ TEST_P(EveryTilesAttend, AsADecoderDoes) {
 
 TEST_P(EveryTilesAttend, TheSameInPieces) {
   for (const std::size_t head_size : {34U, 128U}) {
-    Texts text({50}, 50, 4, head_size, 2);
+    Texts text({50}, 4, head_size, 2);
     text.with_bias = false;
     text.causal = text.rotary = true;
     const Floats whole = text.run(GetParam());
@@ -188,17 +189,17 @@ TEST_P(EveryTilesAttend, TheSameInPieces) {
 
 TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
   for (const bool decoder : {false, true}) {
-    Texts texts({70, 3, 16, 40}, 70, 3, 32);
+    Texts texts({70, 3, 16, 40}, 3, 32);
     texts.rotary = texts.causal = decoder;
     texts.with_bias = !decoder;
     const Floats together = texts.run(GetParam());
     EXPECT_EQ(texts.run(GetParam(), 3), together);
     for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
       const std::size_t tokens = texts.tokens[text];
-      Texts alone({tokens}, tokens, 3, 32);
+      Texts alone({tokens}, 3, 32);
       const auto own = [&](const Floats& all) {
         const auto first =
-            all.begin() + static_cast<std::ptrdiff_t>(text * texts.length * texts.width());
+            all.begin() + static_cast<std::ptrdiff_t>(texts.begin_of(text) * texts.width());
         return Floats(first, first + static_cast<std::ptrdiff_t>(tokens * texts.width()));
       };
       alone.queries = own(texts.queries);
@@ -216,9 +217,9 @@ TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
 
 // A query's fault is its own token's, a key's or a value's all tokens' of its text.
 TEST_P(EveryTilesAttend, KeepWhatIsWrongInItsText) {
-  const Texts texts({20, 20, 20}, 20, 2, 16);
+  const Texts texts({20, 20, 20}, 2, 16);
   const Floats good = texts.run(GetParam());
-  const std::size_t of_text = texts.length * texts.width();
+  const std::size_t of_text = 20 * texts.width();
   const std::size_t wrong_token = of_text + 7 * texts.width();
   for (Floats Texts::* const of : {&Texts::queries, &Texts::keys, &Texts::values}) {
     Texts wrong = texts;
@@ -238,7 +239,7 @@ TEST_P(EveryTilesAttend, KeepWhatIsWrongInItsText) {
 
 // Scores that no exponential can hold.
 TEST_P(EveryTilesAttend, ToTheLargestOfHugeScores) {
-  Texts texts({3}, 3, 1, 16);
+  Texts texts({3}, 1, 16);
   texts.with_bias = false;
   for (float& value : texts.queries) value = 100;
   for (std::size_t i = 0; i < texts.keys.size(); ++i) {

@@ -35,7 +35,9 @@ Compiled compile(const TinyModel& tiny, const std::filesystem::path& folder,
   EXPECT_TRUE(graph) << graph.error().message;
   Compiled compiled;
   compiled.model = *graph;
-  auto session = runtime::open_session(std::move(*graph), {});
+  runtime::SessionOptions options;
+  options.packed_graph = true;
+  auto session = runtime::open_session(std::move(*graph), options);
   EXPECT_TRUE(session) << session.error().message;
   compiled.session = std::move(*session);
   return compiled;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "graph/onnx_file.h"
@@ -111,12 +112,15 @@ TEST(LinearOperator, ReadsNothingBehindTheWeights) {
   }
 }
 
-// One operator on hidden states of `width` equal to their id, with inputs of these sizes besides.
+// One operator on hidden states of `width` equal to their id, with inputs of these sizes besides:
+// for an Attention, of texts of these lengths.
 struct Call {
   std::string operation;
   std::vector<std::pair<std::string, std::size_t>> others;  // filled with 1, 2, ...
   std::vector<graph::Attribute> attributes;
   std::size_t width = 4;
+  std::vector<std::int64_t> lengths{2, 1, 1};  // the last is of some_batch()'s padding
+  bool in_one_row = true;                      // if it is an Attention
 };
 
 Result<std::unique_ptr<Session>> open(const Call& call) {
@@ -133,7 +137,14 @@ Result<std::unique_ptr<Session>> open(const Call& call) {
   };
   node("Cast", {"input_ids"}, "numbers", {}, {{"to", kFloat}});
   node("Unsqueeze", {"numbers", "last axis"}, "rows", {}, {});
-  node("Expand", {"rows", "shape"}, "states", {}, {});
+  node("Expand", {"rows", "shape"}, "padded states", {}, {});
+  file.constant("lengths", call.lengths, {call.lengths.size()});
+  file.constant("one row",
+                std::array<std::int64_t, 3>{1, -1, static_cast<std::int64_t>(call.width)}, {3});
+  const bool packed = call.operation == "Attention" && call.in_one_row;
+  node("Reshape", {"padded states", "one row"}, "one row of states", {}, {});
+  node("Identity", {packed ? "one row of states" : "padded states"}, "states", {}, {});
+  node("Shape", {"padded states"}, "shape of all", {}, {});
   node("Shape", {"rows"}, "fourth", {}, {{"end", std::int64_t{2}}});  // [2] of int64
   std::vector<std::string> inputs{"states"};
   for (const auto& [name, size] : call.others) {
@@ -143,7 +154,8 @@ Result<std::unique_ptr<Session>> open(const Call& call) {
       std::iota(out.begin(), out.end(), static_cast<float>(begin + 1));
     });
   }
-  node(call.operation, inputs, "last_hidden_state", graph::kTextvec, call.attributes);
+  node(call.operation, inputs, "result", graph::kTextvec, call.attributes);
+  node("Reshape", {"result", "shape of all"}, "last_hidden_state", {}, {});
   file.output_float("last_hidden_state",
                     {"batch", "length", static_cast<std::int64_t>(call.width)});
   auto model = file.build_in_memory({});
@@ -192,15 +204,13 @@ std::vector<graph::Attribute> heads(std::int64_t count, std::int64_t shared, boo
 }
 
 TEST(AttentionOperator, AttendsToTheTokensOfItsText) {
-  const auto session =
-      open(Call{"Attention",
-                {{"states", 0}, {"states", 0}, {"attention_mask", 0}, {"bias", 12}},
-                heads(2, 2)});
+  const auto session = open(
+      Call{"Attention", {{"states", 0}, {"states", 0}, {"lengths", 0}, {"bias", 12}}, heads(2, 2)});
   ASSERT_TRUE(session) << session.error().message;
   const auto states = (*session)->run(some_batch(), {});
   ASSERT_TRUE(states) << states.error().message;
   for (std::size_t i = 0; i < 4; ++i) {
-    // The second text has one token, so that padding has no part in it: its value and the bias.
+    // The second text has one token: its value and the bias.
     EXPECT_FLOAT_EQ(states->row(1)[i], 5 + static_cast<float>(i + 9));
     // The first text's two tokens attend to 3 and 4, nearly all to the larger.
     EXPECT_NEAR(states->row(0)[i], 4 + static_cast<float>(i + 9), 5e-3);
@@ -208,8 +218,8 @@ TEST(AttentionOperator, AttendsToTheTokensOfItsText) {
 }
 
 TEST(AttentionOperator, LooksBackOnlyWhenItIsCausal) {
-  const auto session = open(
-      Call{"Attention", {{"states", 0}, {"states", 0}, {"attention_mask", 0}}, heads(2, 2, true)});
+  const auto session =
+      open(Call{"Attention", {{"states", 0}, {"states", 0}, {"lengths", 0}}, heads(2, 2, true)});
   ASSERT_TRUE(session) << session.error().message;
   const auto states = (*session)->run(some_batch(), {});
   ASSERT_TRUE(states) << states.error().message;
@@ -221,42 +231,64 @@ TEST(AttentionOperator, LooksBackOnlyWhenItIsCausal) {
 
 TEST(AttentionOperator, RefusesWhatDoesNotFit) {
   const std::pair<std::string, std::size_t> states{"states", 0};
-  const std::pair<std::string, std::size_t> mask{"attention_mask", 0};
+  const std::pair<std::string, std::size_t> lengths{"lengths", 0};
   const std::pair<std::string, std::size_t> none{"", 0};
-  expect_refused({"Attention", {{"keys", 16}, states, mask}, heads(2, 2)},
-                 "keys of 0 tokens; the queries are of 2");
-  expect_refused({"Attention", {states, states, mask}, heads(2, 1)},
+  expect_refused({"Attention", {{"keys", 16}, states, lengths}, heads(2, 2)},
+                 "keys of 0 tokens; the queries are of 4");
+  expect_refused({"Attention", {states, states, lengths}, heads(2, 1)},
                  "the tensor of keys has 16 numbers; it should have 8");
-  expect_refused({"Attention", {states, states, {"fourth", 0}}, heads(2, 2)},
-                 "the mask has 2 numbers; it should have at least 4");
-  expect_refused({"Attention", {states, {"values", 4}, mask}, heads(2, 2)},
+  expect_refused({"Attention", {states, {"values", 4}, lengths}, heads(2, 2)},
                  "the tensor of values has 4 numbers; it should have 16");
-  expect_refused({"Attention", {states, states, mask, {"bias", 11}}, heads(2, 2)},
+  expect_refused({"Attention", {states, states, lengths, {"bias", 11}}, heads(2, 2)},
                  "the bias has 11 numbers; it should have 12");
   // Two tokens of heads of two take two angles.
   expect_refused(
-      {"Attention", {states, states, mask, none, {"cosine", 1}, {"sine", 2}}, heads(2, 2)},
+      {"Attention", {states, states, lengths, none, {"cosine", 1}, {"sine", 2}}, heads(2, 2)},
       "a table of 1 angles; 2 tokens take 2");
   expect_refused(
-      {"Attention", {states, states, mask, none, {"cosine", 2}, {"sine", 1}}, heads(2, 2)},
+      {"Attention", {states, states, lengths, none, {"cosine", 2}, {"sine", 1}}, heads(2, 2)},
       "a table of 1 angles; 2 tokens take 2");
   expect_refused(
-      {"Attention", {states, states, mask, none, {"cosine", 4}, {"sine", 4}}, heads(4, 4)},
+      {"Attention", {states, states, lengths, none, {"cosine", 4}, {"sine", 4}}, heads(4, 4)},
       "heads of 1 components cannot be turned");
-  expect_refused(
-      {"Attention", {states, states, mask, {"bias", 12}, {"cosine", 2}, {"sine", 2}}, heads(2, 2)},
-      "a bias; heads that share");
-  expect_refused({"Attention", {states, states, mask}, heads(3, 3)},
+  expect_refused({"Attention",
+                  {states, states, lengths, {"bias", 12}, {"cosine", 2}, {"sine", 2}},
+                  heads(2, 2)},
+                 "a bias; heads that share");
+  expect_refused({"Attention", {states, states, lengths}, heads(3, 3)},
                  "queries of 4 components for 3 heads");
   for (const auto& [count, shared] :
        {std::pair(0, 0), std::pair(0, 1), std::pair(2, 0), std::pair(2, 3), std::pair(3, 2)}) {
-    const auto session = open(Call{"Attention", {states, states, mask}, heads(count, shared)});
+    const auto session = open(Call{"Attention", {states, states, lengths}, heads(count, shared)});
     ASSERT_FALSE(session) << count << ", " << shared;
     EXPECT_NE(session.error().message.find(std::to_string(count) + " heads and " +
                                            std::to_string(shared) + " of keys and values"),
               std::string::npos)
         << session.error().message;
   }
+}
+
+TEST(AttentionOperator, RefusesTextsThatAreNotItsTokens) {
+  const std::pair<std::vector<std::int64_t>, const char*> wrong[] = {
+      {{2, 1}, "1 of 4 tokens are of no text"},
+      {{}, "4 of 4 tokens are of no text"},
+      {{2, 1, 2}, "a text of 2 tokens, where 1 are left of 4"},
+      {{4, 1}, "a text of 1 tokens, where 0 are left of 4"},
+      {{2, 0, 2}, "a text of 0 tokens"},
+      {{-1, 5}, "a text of -1 tokens"},
+      {{std::numeric_limits<std::int64_t>::max(), 1}, "a text of 9223372036854775807 tokens"},
+  };
+  const std::pair<std::string, std::size_t> states{"states", 0};
+  const std::pair<std::string, std::size_t> lengths{"lengths", 0};
+  for (const auto& [given, message] : wrong) {
+    expect_refused({"Attention", {states, states, lengths}, heads(2, 2), 4, given}, message);
+  }
+}
+
+TEST(AttentionOperator, TakesOneRowOfTexts) {
+  const std::pair<std::string, std::size_t> states{"states", 0};
+  expect_refused({"Attention", {states, states, {"lengths", 0}}, heads(2, 2), 4, {2, 2}, false},
+                 "2 rows of queries; it takes one");
 }
 
 struct ActivationNode {

@@ -41,7 +41,9 @@ struct TinySession {
     const auto weights = model::Weights::open(folder.path());
     auto graph =
         graph::compile(*spec, *weights, graph::Target::Fused, Precision::F32, folder / "cache", {});
-    auto opened = open_session(std::move(*graph), {});
+    SessionOptions options;
+    options.packed_graph = true;
+    auto opened = open_session(std::move(*graph), options);
     EXPECT_TRUE(opened) << opened.error().message;
     session = std::move(*opened);
   }
