@@ -52,16 +52,15 @@ class Head {
         width_(arguments.heads * size_),
         key_width_(arguments.key_value_heads * size_),
         before_(arguments.before),
-        query_(scratch),
-        query_panels_(query_ + rounded_up(size_, kColumns)),
+        queries_(scratch),
+        query_panels_(queries_ + 2 * size_ * kColumns),
         scores_(query_panels_ + 2 * size_ * kColumns),
         copies_(scores_ + 2 * longest(arguments) * kColumns) {}
 
   static std::size_t scratch_floats(const AttentionArguments& arguments) {
     const std::size_t copies =
         std::size_t{copies_keys(arguments)} + std::size_t{copies_values(arguments)};
-    return rounded_up(arguments.head_size, kColumns) +
-           2 * kColumns * (arguments.head_size + longest(arguments)) +
+    return 2 * kColumns * (2 * arguments.head_size + longest(arguments)) +
            copies * longest(arguments) * copy_stride(arguments);
   }
 
@@ -82,10 +81,10 @@ class Head {
   }
 
  private:
-  // Of queries (0) or values (2). That of the keys would add the same to all scores of a query,
-  // which the softmax takes away again.
-  float bias(std::size_t which, std::size_t component) const {
-    return arguments_.bias != nullptr ? arguments_.bias[which * width_ + column_ + component] : 0;
+  // The head's, of queries (0) or values (2); nullptr: none. That of the keys would add the same to
+  // all scores of a query, which the softmax takes away again.
+  const float* bias(std::size_t which) const {
+    return arguments_.bias != nullptr ? arguments_.bias + which * width_ + column_ : nullptr;
   }
 
   void rotate(const float* from, std::size_t token, float* to) const {
@@ -128,17 +127,24 @@ class Head {
   void pack_queries(std::size_t query, std::size_t count) const {
     const auto scale =
         static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(size_)));
-    std::fill_n(query_panels_, panels_ * size_ * kColumns, 0.0F);
+    const float* shift = bias(0);
     for (std::size_t i = 0; i < count; ++i) {
       const float* from = arguments_.queries + first_ + (query + i) * width_;
+      float* out = queries_ + i * size_;
       if (arguments_.cosine != nullptr) {
-        rotate(from, before_ + query + i, query_);
-        from = query_;
+        rotate(from, before_ + query + i, out);
+        from = out;
       }
-      float* out = query_panels_ + i / kColumns * size_ * kColumns + i % kColumns;
-      for (std::size_t component = 0; component < size_; ++component) {
-        out[component * kColumns] = (from[component] + bias(0, component)) * scale;
+      if (shift == nullptr) {
+        for (std::size_t j = 0; j < size_; ++j) out[j] = from[j] * scale;
+      } else {
+        for (std::size_t j = 0; j < size_; ++j) out[j] = (from[j] + shift[j]) * scale;
       }
+    }
+    std::fill(queries_ + count * size_, queries_ + panels_ * kColumns * size_, 0.0F);
+    for (std::size_t panel = 0; panel < panels_; ++panel) {
+      const std::size_t first = panel * kColumns * size_;
+      set_.transpose(queries_ + first, size_, query_panels_ + first);
     }
   }
 
@@ -208,12 +214,15 @@ class Head {
     set_.powers(scores_, seen, panels_ * kColumns, sums);
     float* output = arguments_.output + first_ + query * width_;
     meet_values(seen, count, output);
+    const float* shift = bias(2);
     for (std::size_t i = 0; i < count; ++i) {
       float* out = output + i * width_;
       const float scale = 1 / sums[i];
       // The weights of the values sum up to one, so that their bias is added once.
-      for (std::size_t component = 0; component < size_; ++component) {
-        out[component] = out[component] * scale + bias(2, component);
+      if (shift == nullptr) {
+        for (std::size_t j = 0; j < size_; ++j) out[j] *= scale;
+      } else {
+        for (std::size_t j = 0; j < size_; ++j) out[j] = out[j] * scale + shift[j];
       }
     }
   }
@@ -232,7 +241,7 @@ class Head {
   const float* values_ = nullptr;
   std::size_t keys_stride_ = 0;  // in floats
   std::size_t values_stride_ = 0;
-  float* const query_;         // [head_size]
+  float* const queries_;       // [32, head_size]
   float* const query_panels_;  // [2, head_size, 16]
   float* const scores_;        // [longest text, 32]
   float* const copies_;

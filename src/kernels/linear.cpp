@@ -88,12 +88,14 @@ class Product {
         depth_(depth_of(shape_)),
         set_(arguments.tiles != nullptr ? *arguments.tiles : best_tiles()),
         coarse_(arguments.rounding == Rounding::Coarse && !set_.coarse.empty()),
-        tiles_(shape_.type != WeightType::Int8 ? set_.f32
-               : coarse_                       ? set_.coarse
-                                               : set_.fine),
-        pair_tiles_(shape_.type != WeightType::Int8 ? set_.f32_pair
-                    : coarse_                       ? set_.coarse_pair
-                                                    : std::span<const Tile>()),
+        tiles_(shape_.type == WeightType::F32    ? set_.f32
+               : shape_.type == WeightType::BF16 ? set_.bf16
+               : coarse_                         ? set_.coarse
+                                                 : set_.fine),
+        pair_tiles_(shape_.type == WeightType::F32    ? set_.f32_pair
+                    : shape_.type == WeightType::BF16 ? set_.bf16_pair
+                    : coarse_                         ? set_.coarse_pair
+                                                      : std::span<const Tile>()),
         bytes_of_input_(shape_.type != WeightType::Int8 ? 4
                         : coarse_                       ? 1
                                                         : 2),
@@ -194,8 +196,11 @@ class Product {
     if ((tile_end - tile_begin) * tiles_.size() < kManyRows) {
       // The weights are what counts, so they are read from end to end.
       for_panels(panel_begin, panel_end, [&](const Panels& panels) {
+        const std::byte* behind = panels.weights + panels.count() * shape_.panel_bytes();
         for (std::size_t begin = 0; begin < depth_; begin += part) {
-          multiply_floats(tile_begin, tile_end, panels, begin, part * bytes_of_line());
+          const std::size_t end = std::min(begin + part, depth_);
+          multiply_floats(tile_begin, tile_end, panels, begin, end,
+                          end < depth_ ? panels.weights + end * bytes_of_line() : behind);
         }
       });
       return;
@@ -203,7 +208,9 @@ class Product {
     // A part of the depth at a time, whose activations stay near.
     for (std::size_t begin = 0; begin < depth_; begin += part) {
       for_panels(panel_begin, panel_end, [&](const Panels& panels) {
-        multiply_floats(tile_begin, tile_end, panels, begin, panels.count() * shape_.panel_bytes());
+        multiply_floats(
+            tile_begin, tile_end, panels, begin, std::min(begin + part, depth_),
+            panels.weights + panels.count() * shape_.panel_bytes() + begin * bytes_of_line());
       });
     }
   }
@@ -251,7 +258,7 @@ class Product {
     step.input_row = row_bytes_;
     step.input_depth = sizeof(float);
     step.weights = panels.weights;
-    step.weights_depth = kColumns * sizeof(float);
+    step.weights_depth = bytes_of_line();
     step.beside = shape_.panel_bytes();
     step.ahead_beside = shape_.panel_bytes();
     step.depth = depth_;
@@ -264,28 +271,15 @@ class Product {
     (panels.two ? pair_tiles_ : tiles_)[rows_of(tile) - 1](step);
   }
 
-  // `next` bytes behind these weights are those that will be wanted next.
+  // `ahead` are the weights that will be wanted next.
   void multiply_floats(std::size_t tile_begin, std::size_t tile_end, const Panels& panels,
-                       std::size_t begin, std::size_t next) const {
-    const std::size_t end = std::min(begin + kFloatDepth, depth_);
+                       std::size_t begin, std::size_t end, const std::byte* ahead) const {
     const std::size_t steps = tile_end - tile_begin;
     const std::byte* weights = panels.weights + begin * bytes_of_line();
-    const std::byte* ahead = weights + next;
-    alignas(64) std::array<float, 2 * kFloatDepth * kColumns> widened;
-    if (shape_.type == WeightType::BF16) {
-      for (std::size_t i = 0; i < panels.count(); ++i) {
-        set_.widen(weights + i * shape_.panel_bytes(), end - begin,
-                   widened.data() + i * kFloatDepth * kColumns);
-      }
-    }
     for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
       Step step = first_step(tile, panels, panels.column);
       step.input += begin * sizeof(float);
       step.weights = weights;
-      if (shape_.type == WeightType::BF16) {
-        step.weights = reinterpret_cast<const std::byte*>(widened.data());
-        step.beside = kFloatDepth * kColumns * sizeof(float);
-      }
       step.depth = end - begin;
       step.columns = panels.columns();
       step.add = begin > 0;

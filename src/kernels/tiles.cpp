@@ -66,7 +66,7 @@ class Rows {
   const std::byte* pointers_[kPointers];
 };
 
-// ---- float32 weights, and bfloat16 made such
+// ---- float32 and bfloat16 weights
 
 using FloatTag = hn::CappedTag<float, kColumns>;
 using BitsTag = hn::RebindToUnsigned<FloatTag>;
@@ -170,21 +170,56 @@ void f32_tile(const Step& step) {
   end_floats<kRows>(step, sums);
 }
 
-// Two values of one column stand in 32 bits, the even one low.
-void widen(const std::byte* weights, std::size_t depth, float* out) {
+// Two values of one column stand in 32 bits, the even one low: either is a float whose other half
+// is zeros.
+template <std::size_t kRows, std::size_t kPanels>
+void bf16_tile(const Step& step) {
+  constexpr std::size_t kVectors = kPanels * kFloatVectors;
   const FloatTag tag;
   const BitsTag bits;
-  const auto* from = reinterpret_cast<const std::uint32_t*>(weights);
+  FloatVector sums[kRows][kVectors];
+  begin_floats<kRows>(step, sums);
+  Rows<kRows> input(step);
+  const std::byte* weights = step.weights;
+  const std::byte* ahead = step.ahead;
   const auto high = hn::Set(bits, 0xFFFF0000U);
-  for (std::size_t k = 0; k < depth; k += 2) {
-    for (std::size_t i = 0; i < kColumns; i += kFloatLanes) {
-      const auto pairs = hn::LoadU(bits, from + i);
-      hn::Store(hn::BitCast(tag, hn::ShiftLeft<16>(pairs)), tag, out + i);
-      hn::Store(hn::BitCast(tag, hn::And(pairs, high)), tag, out + kColumns + i);
+  const auto one = [&](const auto& half) HWY_ATTR {
+    FloatVector loaded[kVectors];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      const std::byte* panel = weights + i / kFloatVectors * step.beside;
+      loaded[i] =
+          hn::BitCast(tag, half(hn::LoadU(bits, reinterpret_cast<const std::uint32_t*>(panel) +
+                                                    i % kFloatVectors * kFloatLanes)));
     }
-    from += kColumns;
-    out += 2 * kColumns;
+#pragma GCC unroll 16
+    for (std::size_t row = 0; row < kRows; ++row) {
+      const FloatVector value = hn::Set(tag, input.template at<float>(row));
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < kVectors; ++i) {
+        sums[row][i] = hn::MulAdd(value, loaded[i], sums[row][i]);
+      }
+    }
+    input.advance(step.input_depth);
+  };
+  const auto pair = [&]() HWY_ATTR {
+    one([](auto both) HWY_ATTR { return hn::ShiftLeft<16>(both); });
+    one([&](auto both) HWY_ATTR { return hn::And(both, high); });
+    weights += 2 * step.weights_depth;
+  };
+  std::size_t k = 0;
+  for (; k + 4 <= step.depth; k += 4) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      fetch(ahead);
+      if constexpr (kPanels == 2) fetch(ahead + step.ahead_beside);
+      ahead += 2 * step.ahead_bytes;
+    }
+    pair();
+    pair();
   }
+  if (k < step.depth) pair();
+  end_floats<kRows>(step, sums);
 }
 
 // ---- Int8 weights: four values of one column stand together
@@ -473,11 +508,44 @@ void rotate(const float* from, const float* cosine, const float* sine, std::size
   }
 }
 
+// Four rows and four columns at a time, where there are vectors.
+void transpose(const float* rows, std::size_t size, float* to) {
+  for (std::size_t row = 0; row < kColumns; row += 4) {
+    const float* from = rows + row * size;
+    std::size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+    const hn::FixedTag<float, 4> tag;
+    for (; i + 4 <= size; i += 4) {
+      const auto a = hn::LoadU(tag, from + i);
+      const auto b = hn::LoadU(tag, from + size + i);
+      const auto c = hn::LoadU(tag, from + 2 * size + i);
+      const auto d = hn::LoadU(tag, from + 3 * size + i);
+      const auto lower_ab = hn::InterleaveLower(tag, a, b);  // a0 b0 a1 b1
+      const auto lower_cd = hn::InterleaveLower(tag, c, d);
+      const auto upper_ab = hn::InterleaveUpper(tag, a, b);  // a2 b2 a3 b3
+      const auto upper_cd = hn::InterleaveUpper(tag, c, d);
+      float* out = to + i * kColumns + row;
+      hn::StoreU(hn::ConcatLowerLower(tag, lower_cd, lower_ab), tag, out);
+      hn::StoreU(hn::ConcatUpperUpper(tag, lower_cd, lower_ab), tag, out + kColumns);
+      hn::StoreU(hn::ConcatLowerLower(tag, upper_cd, upper_ab), tag, out + 2 * kColumns);
+      hn::StoreU(hn::ConcatUpperUpper(tag, upper_cd, upper_ab), tag, out + 3 * kColumns);
+    }
+#endif
+    for (; i < size; ++i) {
+      for (std::size_t k = 0; k < 4; ++k) to[i * kColumns + row + k] = from[k * size + i];
+    }
+  }
+}
+
 // ---- what best_tiles() gives
 
 template <std::size_t kPanels, std::size_t... kIndex>
 constexpr std::array<Tile, sizeof...(kIndex)> f32_tiles(std::index_sequence<kIndex...>) {
   return {f32_tile<kIndex + 1, kPanels>...};
+}
+template <std::size_t kPanels, std::size_t... kIndex>
+constexpr std::array<Tile, sizeof...(kIndex)> bf16_tiles(std::index_sequence<kIndex...>) {
+  return {bf16_tile<kIndex + 1, kPanels>...};
 }
 template <std::size_t... kIndex>
 constexpr std::array<Tile, sizeof...(kIndex)> fine_tiles(std::index_sequence<kIndex...>) {
@@ -485,6 +553,8 @@ constexpr std::array<Tile, sizeof...(kIndex)> fine_tiles(std::index_sequence<kIn
 }
 constexpr auto kF32 = f32_tiles<1>(std::make_index_sequence<kFloatRows>());
 constexpr auto kF32Pair = f32_tiles<2>(std::make_index_sequence<kHasPairs ? kFloatRows : 0>());
+constexpr auto kBf16 = bf16_tiles<1>(std::make_index_sequence<kFloatRows>());
+constexpr auto kBf16Pair = bf16_tiles<2>(std::make_index_sequence<kHasPairs ? kFloatRows : 0>());
 constexpr auto kFine = fine_tiles(std::make_index_sequence<kFineRows>());
 #ifdef TEXTVEC_DOT
 template <std::size_t kPanels, std::size_t... kIndex>
@@ -501,13 +571,15 @@ constexpr Tiles plain_tiles() {
   tiles.name = HWY_STR(HWY_NAMESPACE);
   tiles.f32 = kF32;
   tiles.f32_pair = kF32Pair;
+  tiles.bf16 = kBf16;
+  tiles.bf16_pair = kBf16Pair;
   tiles.fine = kFine;
   tiles.fine_columns = kFineColumns;
-  tiles.widen = widen;
   tiles.largest_magnitude = largest_magnitude;
   tiles.round_fine = round_fine;
   tiles.powers = powers;
   tiles.rotate = rotate;
+  tiles.transpose = transpose;
   return tiles;
 }
 

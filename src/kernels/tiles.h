@@ -31,14 +31,14 @@ struct PanelTail {
 // One tile against one panel, two neighbours, or a part of them, added to what `output` has when
 // `add` is set.
 struct Step {
-  // F32: a float for each row and depth. Int8: a row's numbers one behind another.
+  // F32, BF16: a float for each row and depth. Int8: a row's numbers one behind another.
   const std::byte* input = nullptr;
   std::size_t input_row = 0;    // bytes from one row to the next
   std::size_t input_depth = 0;  // F32: bytes from one depth to the next
   const std::byte* weights = nullptr;
-  std::size_t weights_depth = 0;  // F32: bytes from one depth's 16 columns to the next's
-  std::size_t beside = 0;         // of two panels: bytes from one's weights to the other's
-  std::size_t depth = 0;
+  std::size_t weights_depth = 0;     // F32, BF16: bytes from one depth's 16 columns to the next's
+  std::size_t beside = 0;            // of two panels: bytes from one's weights to the other's
+  std::size_t depth = 0;             // BF16: even
   const std::byte* ahead = nullptr;  // what to fetch into the cache meanwhile, and how much in
   std::size_t ahead_bytes = 0;       // every turn of the loop
   std::size_t ahead_beside = 0;      // of two panels: bytes from there to the other's
@@ -57,15 +57,15 @@ struct Tiles {
   std::string_view name{};
   // Tiles of 1, 2, ... rows.
   std::span<const Tile> f32{};
+  std::span<const Tile> bf16{};    // as many rows as f32
   std::span<const Tile> fine{};    // 16-bit activations
   std::span<const Tile> coarse{};  // 8-bit activations; empty: there is no instruction for them
   // The same for two panels, where a vector holds a whole panel's columns: an activation is loaded
   // once for both. Empty elsewhere.
   std::span<const Tile> f32_pair{};
+  std::span<const Tile> bf16_pair{};
   std::span<const Tile> coarse_pair{};
   std::size_t fine_columns = 0;  // of one step; the others take whole panels
-  // A panel's BF16 weights of `depth` as F32.
-  void (*widen)(const std::byte* weights, std::size_t depth, float* out) = nullptr;
   float (*largest_magnitude)(std::span<const float> values) = nullptr;
   // round(value * factor), ties to even. Coarse ones as the tiles take them, signed or raised by
   // 128; nullptr where there are none.
@@ -78,6 +78,8 @@ struct Tiles {
   // into the second.
   void (*rotate)(const float* from, const float* cosine, const float* sine, std::size_t size,
                  float* to) = nullptr;
+  // 16 rows of `size` numbers as `size` rows of 16.
+  void (*transpose)(const float* rows, std::size_t size, float* to) = nullptr;
 };
 
 // Those of the best instruction set that this processor has.
