@@ -78,10 +78,9 @@ void build_bert(const model::Transformer& transformer, const model::Weights& wei
     const Edge projected =
         blocks.linear(attention, linear(base + family.attention_out, hidden, hidden));
     x = blocks.add_norm(x, projected, norm(base + family.attention_norm, epsilon));
-    const Edge widened = blocks.linear(x, linear(base + family.intermediate, hidden, wide));
-    const Edge activated = blocks.activation(widened, transformer.activation);
-    const Edge narrowed = blocks.linear(activated, linear(base + family.output, wide, hidden));
-    x = blocks.add_norm(x, narrowed, norm(base + family.output_norm, epsilon));
+    x = blocks.feed_forward(
+        x, {linear(base + family.intermediate, hidden, wide), transformer.activation,
+            linear(base + family.output, wide, hidden), norm(base + family.output_norm, epsilon)});
   }
   blocks.output(x);
 }

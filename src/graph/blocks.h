@@ -82,6 +82,17 @@ class Blocks {
   virtual Edge add_norm(const Edge& residual, const Edge& x, const NormNames& names) = 0;
   // `function` as in config.json: gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu.
   virtual Edge activation(const Edge& x, const std::string& function) = 0;
+  // add_norm(x, down(function(up(x)))), which a target may have an operator for.
+  struct FeedForward {
+    LinearNames up{};
+    std::string function{};
+    LinearNames down{};
+    NormNames norm{};
+  };
+  virtual Edge feed_forward(const Edge& x, const FeedForward& names) {
+    const Edge inner = activation(linear(x, names.up), names.function);
+    return add_norm(x, linear(inner, names.down), names.norm);
+  }
   // The graph's result: hidden states [batch, length, width], or [batch, width] of last_tokens().
   virtual void output(const Edge& x) = 0;
 

@@ -17,6 +17,13 @@ namespace {
 constexpr std::int64_t kInt32 = 6;
 constexpr std::int64_t kInt64 = 7;
 
+// gelu_new, gelu_pytorch_tanh and gelu_fast are the same formula.
+kernels::Activation activation_of(const std::string& function) {
+  return function == "gelu"   ? kernels::Activation::Gelu
+         : function == "relu" ? kernels::Activation::Relu
+                              : kernels::Activation::TanhGelu;
+}
+
 }  // namespace
 
 FusedTarget::FusedTarget(const model::Weights& weights, Linears linears, std::int64_t piece_work)
@@ -166,8 +173,7 @@ std::vector<Edge> FusedTarget::linears(const Edge& x, std::span<const LinearName
   return edges;
 }
 
-std::vector<std::string> FusedTarget::own_linears(const std::string& input,
-                                                  std::span<const LinearNames> layers) {
+kernels::WeightType FusedTarget::packed_weights(std::span<const LinearNames> layers) {
   std::vector<const model::Tensor*> tensors;
   bool halves = true;
   for (const LinearNames& layer : layers) {
@@ -177,14 +183,22 @@ std::vector<std::string> FusedTarget::own_linears(const std::string& input,
   const auto type = linears_ == Linears::Int8 ? kernels::WeightType::Int8
                     : halves                  ? kernels::WeightType::BF16
                                               : kernels::WeightType::F32;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (tensors[i] != nullptr) packed_weight(layers[i], *tensors[i], type);
+  }
+  return type;
+}
+
+std::vector<std::string> FusedTarget::own_linears(const std::string& input,
+                                                  std::span<const LinearNames> layers) {
+  const auto type = packed_weights(layers);
   std::vector<std::string> inputs{input};
   std::vector<std::string> outputs;
   std::vector<std::int64_t> out_features;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    if (tensors[i] != nullptr) packed_weight(layers[i], *tensors[i], type);
-    inputs.push_back(layers[i].weight);
+  for (const LinearNames& layer : layers) {
+    inputs.push_back(layer.weight);
     outputs.push_back("Linear_" + std::to_string(nodes_++));
-    out_features.push_back(static_cast<std::int64_t>(layers[i].out_features));
+    out_features.push_back(static_cast<std::int64_t>(layer.out_features));
   }
   if (status_) {
     const std::vector<Attribute> attributes{
@@ -278,23 +292,38 @@ Edge FusedTarget::own_activation(const Edge& x, kernels::Activation function,
 }
 
 Edge FusedTarget::activation(const Edge& x, const std::string& function) {
-  if (linears_ != Linears::Standard) {
-    return own_activation(x,
-                          function == "gelu"   ? kernels::Activation::Gelu
-                          : function == "relu" ? kernels::Activation::Relu
-                                               : kernels::Activation::TanhGelu,
-                          {});
-  }
+  if (linears_ != Linears::Standard) return own_activation(x, activation_of(function), {});
   const bool has_bias = !x.pending_bias.empty();
   if (function == "gelu" && has_bias) {
     return {node("BiasGelu", {x.name, weight(x.pending_bias, {x.width})}, kMicrosoft), x.width, {}};
   }
   if (function == "gelu") return {node("Gelu", {x.name}, kMicrosoft), x.width, {}};
   if (function == "relu") return {node("Relu", {settled(x)}), x.width, {}};
-  // gelu_new, gelu_pytorch_tanh and gelu_fast are the same tanh formula, which is FastGelu's.
+  // The tanh formula is FastGelu's.
   std::vector<std::string> inputs{x.name};
   if (has_bias) inputs.push_back(weight(x.pending_bias, {x.width}));
   return {node("FastGelu", inputs, kMicrosoft), x.width, {}};
+}
+
+Edge FusedTarget::feed_forward(const Edge& x, const FeedForward& names) {
+  if (linears_ == Linears::Standard) return Blocks::feed_forward(x, names);
+  const auto type = packed_weights(std::array{names.up, names.down});
+  const std::size_t hidden = names.up.in_features;
+  const std::vector<std::string> inputs{settled(x),
+                                        names.up.weight,
+                                        weight(names.up.bias, {names.up.out_features}),
+                                        names.down.weight,
+                                        weight(names.down.bias, {hidden}),
+                                        weight(names.norm.weight, {hidden}),
+                                        weight(names.norm.bias, {hidden})};
+  return {node("FeedForward", inputs, kTextvec,
+               {{"weight_type", std::string(kernels::to_string(type))},
+                {"hidden_size", static_cast<std::int64_t>(hidden)},
+                {"intermediate_size", static_cast<std::int64_t>(names.up.out_features)},
+                {"function", std::string(kernels::to_string(activation_of(names.function)))},
+                {"epsilon", static_cast<float>(names.norm.epsilon)}}),
+          hidden,
+          {}};
 }
 
 void FusedTarget::output(const Edge& x) {

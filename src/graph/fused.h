@@ -42,6 +42,7 @@ class FusedTarget final : public Blocks {
   Edge attention(const Edge& q, const Edge& k, const Edge& v, std::size_t heads) override;
   Edge add_norm(const Edge& residual, const Edge& x, const NormNames& names) override;
   Edge activation(const Edge& x, const std::string& function) override;
+  Edge feed_forward(const Edge& x, const FeedForward& names) override;
   void output(const Edge& x) override;
   void for_all_lengths(std::size_t hidden_size, const Build& build) override;
   Edge token_embeddings(const std::string& table, std::size_t vocabulary_size,
@@ -98,6 +99,8 @@ class FusedTarget final : public Blocks {
   // The edge's tensor with its pending bias added.
   std::string settled(const Edge& x);
 
+  // How the layers' weights are kept, which are put into the file in that way.
+  kernels::WeightType packed_weights(std::span<const LinearNames> layers);
   // linears() by textvec's own operator: the outputs' names.
   std::vector<std::string> own_linears(const std::string& input,
                                        std::span<const LinearNames> layers);

@@ -14,6 +14,7 @@
 #include "graph/onnx_file.h"
 #include "kernels/activation.h"
 #include "kernels/attention.h"
+#include "kernels/feed_forward.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "runtime/processor_memory.h"
@@ -112,6 +113,21 @@ class Scratch {
   void* memory_;
   std::span<std::byte> bytes_{};
 };
+
+// What an attribute may not be.
+Ort::Status unknown_weight_type(const std::string& name) {
+  return invalid("textvec." + name + ": it knows the weight types f32, bf16 and int8");
+}
+
+Ort::Status unknown_function(const std::string& name) {
+  return invalid("textvec." + name + ": it knows the functions gelu, gelu_tanh, silu and relu");
+}
+
+Ort::Status check_features(const std::string& name, std::int64_t count) {
+  if (count >= 1 && count <= kFeaturesMax) return Ort::Status(nullptr);
+  return invalid("textvec." + name + ": a layer of " + std::to_string(count) +
+                 " features; it takes 1 to " + std::to_string(kFeaturesMax));
+}
 
 // What all have in common. The names are those that ONNX Runtime's base class asks for. `Own` has
 // create(), which makes a kernel of its attributes.
@@ -217,16 +233,133 @@ struct LinearOperator : ProcessorOperator<LinearOperator, LinearKernel> {
 
   Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) const {
     const auto type = kernels::weight_type(info.GetAttribute<std::string>("weight_type"));
-    if (!type) return invalid("textvec.Linear: it knows the weight types f32, bf16 and int8");
+    if (!type) return unknown_weight_type("Linear");
     std::vector<std::int64_t> features = info.GetAttributes<std::int64_t>("out_features");
     features.push_back(info.GetAttribute<std::int64_t>("in_features"));
     for (const std::int64_t count : features) {
-      if (count >= 1 && count <= kFeaturesMax) continue;
-      return invalid("textvec.Linear: a layer of " + std::to_string(count) +
-                     " features; it takes 1 to " + std::to_string(kFeaturesMax));
+      if (auto status = check_features("Linear", count); !status.IsOK()) return status;
     }
     const auto in_features = static_cast<std::size_t>(features.back());
     *kernel = new LinearKernel(*type, in_features, {features.begin(), features.end() - 1}, threads);
+    return Ort::Status(nullptr);
+  }
+
+  unsigned threads;
+};
+
+// --- textvec.FeedForward
+
+struct FeedForwardSizes {
+  kernels::WeightType type = kernels::WeightType::F32;
+  std::size_t hidden = 0;
+  std::size_t intermediate = 0;
+};
+
+class FeedForwardKernel {
+ public:
+  FeedForwardKernel(FeedForwardSizes sizes, kernels::Activation function, float epsilon,
+                    unsigned threads)
+      : sizes_(sizes), function_(function), epsilon_(epsilon), threads_(threads) {}
+
+  OrtStatusPtr ComputeV2(OrtKernelContext* raw) const noexcept {
+    return guarded([&] { return compute(Ort::KernelContext(raw)); });
+  }
+
+ private:
+  Ort::Status compute(Ort::KernelContext context) const {
+    const Ort::ConstValue input = context.GetInput(0);
+    const auto shape = input.GetTensorTypeAndShapeInfo().GetShape();
+    const auto features = shape.empty() ? 0 : shape.back();
+    if (features != static_cast<std::int64_t>(sizes_.hidden)) {
+      return invalid("textvec.FeedForward: the input has " + std::to_string(features) +
+                     " features; the weights take " + std::to_string(sizes_.hidden));
+    }
+    kernels::FeedForwardArguments arguments;
+    if (const auto wrong = read_weights(context, arguments)) {
+      return invalid("textvec.FeedForward: " + *wrong);
+    }
+    arguments.type = sizes_.type;
+    arguments.hidden_size = sizes_.hidden;
+    arguments.intermediate_size = sizes_.intermediate;
+    arguments.function = function_;
+    arguments.epsilon = epsilon_;
+    arguments.input = input.GetTensorData<float>();
+    arguments.rows = elements_of(input) / sizes_.hidden;
+    arguments.output = context.GetOutput(0, shape).GetTensorMutableData<float>();
+    arguments.rounding = kernels::preferred_rounding();
+    arguments.threads = threads_;
+    const Scratch scratch(context, kernels::feed_forward_scratch_bytes(arguments));
+    kernels::feed_forward(arguments, scratch.bytes(), parallel_of(context));
+    return Ort::Status(nullptr);
+  }
+
+  // What is wrong, if anything is.
+  std::optional<std::string> read_weights(const Ort::KernelContext& context,
+                                          kernels::FeedForwardArguments& arguments) const {
+    const auto [type, hidden, intermediate] = sizes_;
+    const struct {
+      std::size_t index;
+      const char* name;
+      std::size_t bytes;
+      const std::byte*& weights;
+    } packed[] = {
+        {1, "up", kernels::PackedShape{type, hidden, intermediate}.bytes(), arguments.up},
+        {3, "down", kernels::PackedShape{type, intermediate, hidden}.bytes(), arguments.down}};
+    for (const auto& [index, name, bytes, weights] : packed) {
+      const Ort::ConstValue given = context.GetInput(index);
+      if (elements_of(given) != bytes) {
+        return "the weights \"" + std::string(name) + "\" have " +
+               std::to_string(elements_of(given)) + " bytes; they should have " +
+               std::to_string(bytes);
+      }
+      weights = static_cast<const std::byte*>(given.GetTensorRawData());
+    }
+    const struct {
+      std::size_t index;
+      OtherInput input;
+    } others[] = {{2, {"bias of up", intermediate, arguments.up_bias}},
+                  {4, {"bias of down", hidden, arguments.down_bias}},
+                  {5, {"weight of the norm", hidden, arguments.norm_weight}},
+                  {6, {"shift of the norm", hidden, arguments.norm_shift}}};
+    for (const auto& [index, other] : others) {
+      const Ort::ConstValue given = context.GetInput(index);
+      if (elements_of(given) != other.elements) {
+        return wrong_count(other.name, elements_of(given), other.elements);
+      }
+      other.values = given.GetTensorData<float>();
+    }
+    return std::nullopt;
+  }
+
+  const FeedForwardSizes sizes_;
+  const kernels::Activation function_;
+  const float epsilon_;
+  const unsigned threads_;
+};
+
+struct FeedForwardOperator : ProcessorOperator<FeedForwardOperator, FeedForwardKernel> {
+  explicit FeedForwardOperator(unsigned thread_count) : threads(thread_count) {}
+
+  const char* GetName() const { return "FeedForward"; }
+  std::size_t GetInputTypeCount() const { return 7; }
+  ONNXTensorElementDataType GetInputType(std::size_t index) const {
+    return index == 1 || index == 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8
+                                    : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+
+  Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) const {
+    const auto type = kernels::weight_type(info.GetAttribute<std::string>("weight_type"));
+    if (!type) return unknown_weight_type("FeedForward");
+    const auto function = kernels::activation_function(info.GetAttribute<std::string>("function"));
+    if (!function) return unknown_function("FeedForward");
+    const auto hidden = info.GetAttribute<std::int64_t>("hidden_size");
+    const auto intermediate = info.GetAttribute<std::int64_t>("intermediate_size");
+    for (const std::int64_t count : {hidden, intermediate}) {
+      if (auto status = check_features("FeedForward", count); !status.IsOK()) return status;
+    }
+    *kernel = new FeedForwardKernel(
+        {*type, static_cast<std::size_t>(hidden), static_cast<std::size_t>(intermediate)},
+        *function, info.GetAttribute<float>("epsilon"), threads);
     return Ort::Status(nullptr);
   }
 
@@ -494,9 +627,7 @@ struct ActivationOperator : ProcessorOperator<ActivationOperator, ActivationKern
 
   static Ort::Status create(const Ort::ConstKernelInfo& info, void** kernel) {
     const auto function = kernels::activation_function(info.GetAttribute<std::string>("function"));
-    if (!function) {
-      return invalid("textvec.Activation: it knows the functions gelu, gelu_tanh, silu and relu");
-    }
+    if (!function) return unknown_function("Activation");
     *kernel = new ActivationKernel(*function);
     return Ort::Status(nullptr);
   }
@@ -506,13 +637,18 @@ struct ActivationOperator : ProcessorOperator<ActivationOperator, ActivationKern
 
 struct Operators::Parts {
   explicit Parts(unsigned threads)
-      : linear(threads), attention(threads), domain(std::string(graph::kTextvec).c_str()) {
+      : linear(threads),
+        feed_forward(threads),
+        attention(threads),
+        domain(std::string(graph::kTextvec).c_str()) {
     domain.Add(&linear);
+    domain.Add(&feed_forward);
     domain.Add(&norm);
     domain.Add(&attention);
     domain.Add(&activation);
   }
   LinearOperator linear;
+  FeedForwardOperator feed_forward;
   AttentionOperator attention;
   NormOperator norm{};
   ActivationOperator activation{};

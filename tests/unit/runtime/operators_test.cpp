@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <tuple>
 
 #include "graph/onnx_file.h"
 #include "kernels/linear.h"
@@ -121,6 +122,7 @@ struct Call {
   std::size_t width = 4;
   std::vector<std::int64_t> lengths{2, 1, 1};  // the last is of some_batch()'s padding
   bool in_one_row = true;                      // if it is an Attention
+  std::vector<std::pair<std::string, std::size_t>> packed{};  // weights of so many bytes, all zero
 };
 
 Result<std::unique_ptr<Session>> open(const Call& call) {
@@ -153,6 +155,11 @@ Result<std::unique_ptr<Session>> open(const Call& call) {
     file.weight(name, {size}, [](std::size_t begin, std::span<float> out) {
       std::iota(out.begin(), out.end(), static_cast<float>(begin + 1));
     });
+  }
+  for (const auto& [name, bytes] : call.packed) {
+    file.encoded_weight(
+        name, bytes, 1, 1, [](std::size_t, std::span<float> out) { out.front() = 0; },
+        [size = bytes](std::span<const float>, std::vector<std::byte>& out) { out.resize(size); });
   }
   node(call.operation, inputs, "result", graph::kTextvec, call.attributes);
   node("Reshape", {"result", "shape of all"}, "last_hidden_state", {}, {});
@@ -197,6 +204,74 @@ TEST(NormOperator, RefusesWhatDoesNotFit) {
                  "the shift has 3 numbers; it should have 4");
   expect_refused({"Norm", {{"weight", 4}, {"shift", 4}, {"residual", 4}}, epsilon},
                  "the residual has 4 numbers; it should have 16");
+}
+
+// Four hidden, three between.
+Call feed_forward() {
+  return {"FeedForward",
+          {{"up", 0}, {"up bias", 3}, {"down", 0}, {"down bias", 4}, {"weight", 4}, {"shift", 4}},
+          {{"weight_type", std::string("f32")},
+           {"hidden_size", std::int64_t{4}},
+           {"intermediate_size", std::int64_t{3}},
+           {"function", std::string("gelu")},
+           {"epsilon", 0.0F}},
+          4,
+          {},
+          true,
+          {{"up", 256}, {"down", 192}}};
+}
+
+TEST(FeedForwardOperator, TakesWhatIsGiven) {
+  const auto session = open(feed_forward());
+  ASSERT_TRUE(session) << session.error().message;
+  const auto states = (*session)->run(some_batch(), {});
+  ASSERT_TRUE(states) << states.error().message;
+  for (std::size_t i = 0; i < 4; ++i) {
+    // Weights of zero leave the residual, which is one number, and the bias: 1, 2, 3, 4 less 2.5,
+    // over the root of 1.25.
+    const auto number = static_cast<float>(i + 1);
+    EXPECT_FLOAT_EQ(states->row(1)[i], (number - 2.5F) / std::sqrt(1.25F) * number + number);
+  }
+}
+
+TEST(FeedForwardOperator, RefusesWhatDoesNotFit) {
+  const std::pair<std::size_t, const char*> wrong[] = {
+      {1, "the bias of up has 2 numbers; it should have 3"},
+      {3, "the bias of down has 2 numbers; it should have 4"},
+      {4, "the weight of the norm has 2 numbers; it should have 4"},
+      {5, "the shift of the norm has 2 numbers; it should have 4"}};
+  for (const auto& [index, message] : wrong) {
+    Call call = feed_forward();
+    call.others[index].second = 2;
+    expect_refused(call, message);
+  }
+  for (const auto& [index, bytes, message] :
+       {std::tuple{0, 255, "the weights \"up\" have 255 bytes; they should have 256"},
+        std::tuple{0, 257, "the weights \"up\" have 257 bytes"},
+        std::tuple{1, 191, "the weights \"down\" have 191 bytes; they should have 192"},
+        std::tuple{1, 193, "the weights \"down\" have 193 bytes"}}) {
+    Call call = feed_forward();
+    call.packed[static_cast<std::size_t>(index)].second = static_cast<std::size_t>(bytes);
+    expect_refused(call, message);
+  }
+  Call wide = feed_forward();
+  wide.attributes[1].second = std::int64_t{5};
+  expect_refused(wide, "the input has 4 features; the weights take 5");
+}
+
+TEST(FeedForwardOperator, RefusesWhatItDoesNotKnow) {
+  const std::tuple<std::size_t, graph::AttributeValue, const char*> wrong[] = {
+      {0, std::string("int4"), "FeedForward: it knows the weight types f32, bf16 and int8"},
+      {1, std::int64_t{0}, "FeedForward: a layer of 0 features; it takes 1 to 16777216"},
+      {2, (std::int64_t{1} << 24) + 1, "FeedForward: a layer of 16777217 features"},
+      {3, std::string("elu"), "FeedForward: it knows the functions gelu"}};
+  for (const auto& [index, value, message] : wrong) {
+    Call call = feed_forward();
+    call.attributes[index].second = value;
+    const auto session = open(call);
+    ASSERT_FALSE(session) << message;
+    EXPECT_NE(session.error().message.find(message), std::string::npos) << session.error().message;
+  }
 }
 
 std::vector<graph::Attribute> heads(std::int64_t count, std::int64_t shared, bool causal = false) {
