@@ -240,8 +240,8 @@ void add_load_options(CLI::App& app, LoadOptions& load) {
                        "batches at a time, which share the threads (default: 0, as\n"
                        "tuned, else 1)");
   add_number<std::size_t>(app, "--batch-tokens", load.batch_tokens_max,
-                          "of one inference at most, padding included (default: 0, as\n"
-                          "tuned, else 1024)");
+                          "of one inference at most, padding included where it is\n"
+                          "computed (default: 0, as tuned, else 1024)");
 }
 
 void add_loading(CLI::App& app, ModelOptions& options) {

@@ -80,7 +80,7 @@ void BatchMetrics::ran(std::size_t texts, std::size_t tokens) {
 void BatchMetrics::append_to(std::string& out) const {
   const std::lock_guard lock(mutex_);
   histogram(out, "te_batch_next_size", "texts of a batch", texts_);
-  histogram(out, "te_batch_next_tokens", "tokens of a batch, padding included", tokens_);
+  histogram(out, "te_batch_next_tokens", "tokens of a batch, computed padding included", tokens_);
 }
 
 void Metrics::asked(bool single, std::size_t texts) {

@@ -46,7 +46,7 @@ class BatchMetrics {
  private:
   mutable std::mutex mutex_{};
   Histogram texts_{1, 2, 13};   // up to 4,096
-  Histogram tokens_{1, 2, 21};  // up to 1,048,576, padding included
+  Histogram tokens_{1, 2, 21};  // up to 1,048,576, computed padding included
 };
 
 // What an answer took; of Embeddings or TokenVectors, which must stay.

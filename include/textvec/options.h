@@ -92,8 +92,8 @@ struct LoadOptions {
   // what textvec compiled is mapped and shared, another ONNX file takes its memory again. A device
   // and static graphs have one.
   unsigned workers = 0;
-  std::size_t batch_tokens_max = 0;    // padding included, in one inference, 1..1,048,576; usually
-                                       // 1,024
+  // In one inference, padding included where it is computed, 1..1,048,576; usually 1,024.
+  std::size_t batch_tokens_max = 0;
   std::size_t queue_texts_max = 4096;  // waiting in the engine; above it: Overloaded
   std::size_t text_bytes_max = 1U << 20;  // of one text with its prompt; above it: InvalidArgument
 
@@ -104,8 +104,9 @@ struct LoadOptions {
   // Receives (bytes done, bytes in all) while a model is compiled, some times a second: billions of
   // weights take a while the first time. From the loading thread; empty: silence.
   std::function<void(std::uint64_t, std::uint64_t)> progress{};
-  // Receives the texts and the tokens, padding included, of each batch before it runs. From the
-  // engine's threads, several at a time with several workers; must not throw. Empty: nobody asks.
+  // Receives the texts and the tokens, padding included where it is computed, of each batch before
+  // it runs. From the engine's threads, several at a time with several workers; must not throw.
+  // Empty: nobody asks.
   std::function<void(std::size_t, std::size_t)> batch_runs{};
 };
 

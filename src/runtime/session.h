@@ -69,7 +69,7 @@ class Session {
 struct SessionOptions {
   unsigned threads = 1;
   ProviderUse use{};
-  // A run of more tokens, padding included, gives the memory it took back when it ends.
+  // A run of more tokens, computed padding included, gives the memory it took back when it ends.
   std::size_t usual_tokens = 1024;
   bool static_graph = false;  // one of graph/static.h: batches have embeddings
   bool packed_graph = false;  // one of graph/fused.h that leaves padding out
