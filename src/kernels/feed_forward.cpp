@@ -16,10 +16,18 @@ constexpr std::size_t kBlockRowsMax = 48;
 // all weights for little, of which floats are four times as many bytes.
 constexpr std::size_t kThreadRowsMin = 12;
 constexpr std::size_t kThreadRowsMinOfFloats = 24;
+// Weights that the third-level cache may not hold are read once for all rows, not for each block.
+constexpr std::size_t kNearBytesMax = std::size_t{8} << 20;
 constexpr std::size_t kAlignment = 64;
 
 void alone(std::size_t count, const std::function<void(std::size_t)>& function) {
   for (std::size_t i = 0; i < count; ++i) function(i);
+}
+
+std::size_t weight_bytes(const FeedForwardArguments& arguments) {
+  const PackedShape up{arguments.type, arguments.hidden_size, arguments.intermediate_size};
+  const PackedShape down{arguments.type, arguments.intermediate_size, arguments.hidden_size};
+  return up.bytes() + down.bytes();
 }
 
 // How the rows are divided.
@@ -28,6 +36,7 @@ struct Division {
     const std::size_t least =
         arguments.type == WeightType::Int8 ? kThreadRowsMin : kThreadRowsMinOfFloats;
     if (arguments.threads < 2 || rows < least * arguments.threads) return;
+    if (weight_bytes(arguments) > kNearBytesMax) return;
     workers = arguments.threads;
     const std::size_t each = kBlockRowsMax * workers;
     blocks = (rows + each - 1) / each * workers;

@@ -125,6 +125,13 @@ TEST_P(FeedForward, IsItsPartsBitForBit) {
   }
 }
 
+// More weights than are read again for each block: hidden x intermediate x 2, of 1 to 4 bytes.
+TEST_P(FeedForward, OfManyWeightsToo) {
+  const Network network(GetParam(), 1024, 4112);
+  const Floats input = random_floats(100 * network.hidden, 9);
+  EXPECT_EQ(network.run(input, 2), network.twin(input));
+}
+
 TEST_P(FeedForward, TakesEveryFunction) {
   Network network(GetParam(), 16, 40);
   const Floats input = random_floats(60 * network.hidden, 8);
