@@ -10,6 +10,7 @@
 #include "batch/queue.h"
 #include "call.h"
 #include "load.h"
+#include "runtime/machine.h"
 #include "tokens/windows.h"
 #include "worker.h"
 
@@ -422,7 +423,12 @@ struct Engine::Impl {
 Engine::Engine(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
-Engine::~Engine() = default;
+Engine::~Engine() {
+  if (!impl_) return;
+  impl_.reset();
+  // Where models come and go the next one would not fit into every gap of this one.
+  runtime::return_freed_memory();
+}
 
 Result<Engine> Engine::load(std::string_view model, LoadOptions options) {
   auto loaded = load_model(model, options);

@@ -1,4 +1,4 @@
-// In: a file of three numbers, $TEXTVEC_FAULTS, which a test changes while the process runs. Out: a
+// In: a file of four numbers, $TEXTVEC_FAULTS, which a test changes while the process runs. Out: a
 // library for LD_PRELOAD, under which memory ends and the wall clock is set as the numbers say.
 #include <dlfcn.h>
 #include <execinfo.h>
@@ -19,6 +19,7 @@ struct Faults {
   std::atomic<long> allocations;  // how many are left before one fails; below 0 nothing fails
   std::atomic<long> stays;        // 1: those after it fail too
   std::atomic<long> seconds;      // that the wall clock is ahead
+  std::atomic<long> large;        // ONNX Runtime gets no piece of so many bytes; 0: it gets all
 };
 
 Faults* map_faults() {
@@ -73,6 +74,20 @@ void* operator new(std::size_t size) {
 
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
+
+// So ONNX Runtime takes memory for what a batch needs, and nobody else what is large.
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  const Faults* now = faults();
+  const auto large = static_cast<std::size_t>(now == nullptr ? 0 : now->large.load());
+  const auto step = static_cast<std::size_t>(alignment);
+  void* memory = large > 0 && size >= large
+                     ? nullptr
+                     : std::aligned_alloc(step, (size + step - 1) / step * step);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+void operator delete(void* memory, std::align_val_t /*alignment*/) noexcept { std::free(memory); }
 
 extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
   const long result = syscall(SYS_clock_gettime, clock, time);

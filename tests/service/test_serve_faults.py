@@ -184,9 +184,9 @@ class Faults:
 
     def __init__(self, folder):
         self.file = folder / "faults"
-        self.file.write_bytes(struct.pack("qqq", -1, 0, 0))
+        self.file.write_bytes(struct.pack("qqqq", -1, 0, 0, 0))
         with open(self.file, "r+b") as opened:
-            self.numbers = mmap.mmap(opened.fileno(), 24)
+            self.numbers = mmap.mmap(opened.fileno(), 32)
         self.env = {"TEXTVEC_FAULTS": str(self.file), "LD_PRELOAD": str(folder / "faults.so")}
 
     def fail(self, allocation, stays=False):
@@ -204,6 +204,9 @@ class Faults:
 
     def set_clock(self, seconds):
         self.numbers[16:24] = struct.pack("q", seconds)
+
+    def fail_large(self, size):
+        self.numbers[24:32] = struct.pack("q", size)
 
 
 @pytest.fixture
@@ -250,6 +253,32 @@ def test_memory_ends_anywhere_in_a_request(tiny, faults, expected, stays):
         assert seen <= {None, 200, 424, 503, 504} and seen - {200}
         server.assert_unharmed()
         server.wait_for_metric("textvec_bytes_in_flight", lambda value: value == 0)
+        assert server.end() == 0
+
+
+@needs_linux
+def test_there_is_no_memory_for_a_batch(faults):
+    """It is halved until there is, of which its client sees nothing; a text that is too much fails."""
+    with serving.serving(model=command_line.MINILM, env=faults.env) as server:
+        texts = [f"{text} number {i}" + " and so on" * 9 for i, text in enumerate(TEXTS * 8)]
+        first = server.vectors(texts[:1])
+
+        faults.fail_large(1)
+        reply = server.post("/embed", {"inputs": ["word " * 600, texts[0]], "truncate": True})
+        assert reply.status == 424 and reply.json()["error_type"] == "backend"
+        same(server.vectors(texts[:1]), first)
+
+        faults.fail_large(1 << 20)
+        before = server.metric("te_batch_next_size_count")
+        vectors = server.vectors(texts)
+        runs = server.metric("te_batch_next_size_count") - before
+        same(vectors[:1], first)
+
+        faults.fail_large(0)
+        before = server.metric("te_batch_next_size_count")
+        same(server.vectors(texts), vectors)
+        assert runs > server.metric("te_batch_next_size_count") - before
+        server.assert_unharmed()
         assert server.end() == 0
 
 
