@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "graph/fill.h"
+#include "kernels/activation.h"
 #include "kernels/linear.h"
 
 namespace textvec::graph {
@@ -278,21 +279,7 @@ Edge FusedTarget::add_norm(const Edge& residual, const Edge& x, const NormNames&
           {}};
 }
 
-Edge FusedTarget::own_activation(const Edge& x, kernels::Activation function,
-                                 const std::string& factor) {
-  std::vector<std::string> inputs{x.name};
-  if (!x.pending_bias.empty()) {
-    inputs.push_back(weight(x.pending_bias, {x.width}));
-  } else if (!factor.empty()) {
-    inputs.emplace_back();  // ONNX's word for none
-  }
-  if (!factor.empty()) inputs.push_back(factor);
-  return like(x, node("Activation", inputs, kTextvec,
-                      {{"function", std::string(kernels::to_string(function))}}));
-}
-
 Edge FusedTarget::activation(const Edge& x, const std::string& function) {
-  if (linears_ != Linears::Standard) return own_activation(x, activation_of(function), {});
   const bool has_bias = !x.pending_bias.empty();
   if (function == "gelu" && has_bias) {
     return {node("BiasGelu", {x.name, weight(x.pending_bias, {x.width})}, kMicrosoft), x.width, {}};
@@ -399,7 +386,8 @@ Edge FusedTarget::add(const Edge& a, const Edge& b) {
 
 Edge FusedTarget::gated(const Edge& gate, const Edge& up) {
   if (linears_ != Linears::Standard) {
-    return own_activation(gate, kernels::Activation::Silu, settled(up));
+    const std::vector<std::string> inputs{settled(gate), "", settled(up)};  // no bias
+    return like(gate, node("Activation", inputs, kTextvec, {{"function", std::string("silu")}}));
   }
   // QuickGelu is x * sigmoid(alpha * x), which is silu for 1.
   const std::string silu = node("QuickGelu", {settled(gate)}, kMicrosoft, {{"alpha", 1.0F}});

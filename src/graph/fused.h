@@ -11,7 +11,6 @@
 
 #include "graph/blocks.h"
 #include "graph/onnx_file.h"
-#include "kernels/activation.h"
 #include "kernels/linear.h"
 #include "model/safetensors.h"
 
@@ -113,8 +112,6 @@ class FusedTarget final : public Blocks {
   // By textvec's own operator: of the inputs of textvec.Attention.
   Edge own_attention(const std::vector<std::string>& inputs, std::size_t heads,
                      std::size_t key_value_heads, std::size_t width, bool causal);
-  // By textvec's own operator: function(x) * factor; an empty factor: none.
-  Edge own_activation(const Edge& x, kernels::Activation function, const std::string& factor);
 
   const model::Weights& weights_;
   const Linears linears_;
