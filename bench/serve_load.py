@@ -181,17 +181,18 @@ async def open_loop(address, requests, per_second, seconds, connections_max, pau
 
     async def one(due, data):
         nonlocal connections
-        if free:
-            client = free.pop()
-        elif connections < connections_max:
-            connections += 1
-            client = await Client(address).open()
-        else:
-            return answered.append((due, due, due, 0))  # this process gave up, not the server
         begun = time.perf_counter()
+        if not free and connections == connections_max:
+            return answered.append((due, begun, begun, 0))  # this process gave up, not the server
         try:
+            if free:
+                client = free.pop()
+            else:
+                client = Client(address)
+                connections += 1
+                await client.open()
             status, head, _ = await client.ask(data)
-        except Gone:
+        except (Gone, OSError):
             status, head = -1, b"connection: close"
         answered.append((due, begun, time.perf_counter(), status))
         if b"connection: close" in head.lower():
@@ -462,6 +463,7 @@ def slope(points):
 
 
 async def soak(address, options, process):
+    gc.enable()  # for so long it has to be
     golden_request = serving.request("POST", "/embed", {"inputs": serving.GOLDEN})
     draw = options.draw
     end = time.perf_counter() + options.soak_seconds
@@ -575,6 +577,8 @@ def parsed():
     parser.add_argument("--output", type=pathlib.Path, metavar="FOLDER", help="for load.{json,md}")
     options = parser.parse_args(arguments)
     options.serve = serve
+    if options.reloads < 2:
+        parser.error(f"--reloads {options.reloads}: two halves of them are compared")
     if options.address:
         options.only = [name for name in options.only if name in OF_ANY_SERVER]
     return options

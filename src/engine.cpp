@@ -422,7 +422,12 @@ struct Engine::Impl {
 
 Engine::Engine(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Engine::Engine(Engine&&) noexcept = default;
-Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&& other) noexcept {
+  if (this == &other) return *this;
+  const Engine old(std::move(*this));  // which gives its memory back
+  impl_ = std::move(other.impl_);
+  return *this;
+}
 Engine::~Engine() {
   if (!impl_) return;
   impl_.reset();

@@ -166,11 +166,6 @@ Result<Prepared> prepare(const ModelFiles& files, const LoadOptions& options, Pr
   return prepared;
 }
 
-// Whether it is a graph of textvec's own operators.
-bool is_packed(GraphPath path, Provider provider) {
-  return path == GraphPath::Fused && provider == Provider::Cpu;
-}
-
 // The processor's graph of any shape: for texts that no bucket takes, and when a device is lost.
 Result<std::unique_ptr<runtime::Session>> open_any_shape(const ModelFiles& files,
                                                          LoadOptions options) {
@@ -179,18 +174,14 @@ Result<std::unique_ptr<runtime::Session>> open_any_shape(const ModelFiles& files
   options.check_weights = false;
   auto prepared = prepare(files, options, Provider::Cpu);
   if (!prepared) return std::move(prepared).error();
-  runtime::SessionOptions session_options = session_options_of(options);
-  session_options.packed_graph = is_packed(prepared->path, Provider::Cpu);
-  return runtime::open_session(std::move(*prepared->graph), session_options);
+  return runtime::open_session(std::move(*prepared->graph), session_options_of(options));
 }
 
 // The same file again, for batches that run beside each other: its weights are mapped, once for
 // both.
 Result<std::unique_ptr<runtime::Session>> open_few_cores(const std::string& graph_file,
-                                                         GraphPath path,
                                                          const LoadOptions& options) {
   runtime::SessionOptions session_options = session_options_of(options);
-  session_options.packed_graph = is_packed(path, Provider::Cpu);
   session_options.threads = std::max(1U, options.threads / options.workers);
   graph::OnnxModel graph;
   graph.file = graph_file;
@@ -204,7 +195,6 @@ Result<Opened> open_prepared(Prepared prepared, const ModelFiles& files, const L
   opened.precision = prepared.precision;
   runtime::SessionOptions session_options = session_options_of(options);
   session_options.use = use;
-  session_options.packed_graph = is_packed(prepared.path, use.provider);
   // A full bucket is what it is for, and a device's memory is its own affair.
   if (prepared.programs || use.provider != Provider::Cpu) {
     session_options.usual_tokens = std::numeric_limits<std::size_t>::max();
@@ -228,7 +218,7 @@ Result<Opened> open_prepared(Prepared prepared, const ModelFiles& files, const L
   if (!session) return std::move(session).error();
   opened.session = std::move(*session);
   if (options.workers <= 1 || !in_a_file || use.provider != Provider::Cpu) return opened;
-  auto few_cores = open_few_cores(opened.graph_file, opened.path, options);
+  auto few_cores = open_few_cores(opened.graph_file, options);
   if (!few_cores) return std::move(few_cores).error();
   opened.few_cores = std::move(*few_cores);
   return opened;

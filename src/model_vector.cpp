@@ -32,9 +32,10 @@ Result<void> check_states(const runtime::HiddenStates& states, const batch::Batc
   }
   return Error{ErrorCode::Internal,
                "the runtime gave [" + std::to_string(states.rows) + ", " +
-                   std::to_string(states.length) + ", " + std::to_string(states.width) +
-                   "] for a batch of " + std::to_string(batch.rows) + " x " +
-                   std::to_string(batch.length) + " and width " + std::to_string(width)};
+                   std::to_string(states.length) + ", " + std::to_string(states.width) + "], " +
+                   std::to_string(states.values.size()) + " numbers, for a batch of " +
+                   std::to_string(batch.rows) + " x " + std::to_string(batch.length) +
+                   " and width " + std::to_string(width)};
 }
 
 Result<std::vector<float>> model_vector(const runtime::HiddenStates& states,

@@ -93,7 +93,8 @@ class Blocks {
     const Edge inner = activation(linear(x, names.up), names.function);
     return add_norm(x, linear(inner, names.down), names.norm);
   }
-  // The graph's result: hidden states [batch, length, width], or [batch, width] of last_tokens().
+  // The graph's result: hidden states [batch, length, width], or as the target has them without
+  // padding; or [batch, width] of last_tokens().
   virtual void output(const Edge& x) = 0;
 
   // What decoders need besides:

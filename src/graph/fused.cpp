@@ -35,6 +35,7 @@ FusedTarget::FusedTarget(const model::Weights& weights, Linears linears, std::in
 }
 
 void FusedTarget::pack() {
+  file_.property(kPackedProperty, "1");
   const std::string flat_mask = node("Reshape", {"attention_mask", list(-1)});
   places_ = node("NonZero", {flat_mask});
   ids_ = node("Gather", {node("Reshape", {"input_ids", list(-1)}), places_});

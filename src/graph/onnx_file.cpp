@@ -256,6 +256,12 @@ OnnxFile::OnnxFile(std::string graph_name) : state_(std::make_unique<State>()) {
   microsoft->set_version(1);
 }
 
+void OnnxFile::property(const std::string& name, const std::string& value) {
+  auto* property = state_->model.add_metadata_props();
+  property->set_key(name);
+  property->set_value(value);
+}
+
 OnnxFile::~OnnxFile() = default;
 OnnxFile::OnnxFile(OnnxFile&&) noexcept = default;
 OnnxFile& OnnxFile::operator=(OnnxFile&&) noexcept = default;

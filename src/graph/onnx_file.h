@@ -42,6 +42,8 @@ using Encode = std::function<void(std::span<const float> values, std::vector<std
 
 inline constexpr std::string_view kMicrosoft = "com.microsoft";  // ONNX Runtime's own operators
 inline constexpr std::string_view kTextvec = "textvec";          // operators that only textvec has
+// Of a file whose graph leaves padding out: its hidden states are [1, all tokens, width].
+inline constexpr const char* kPackedProperty = "textvec.packed";
 inline constexpr std::string_view kModelName = "model.onnx";
 inline constexpr std::string_view kDataName = "model.onnx.data";
 
@@ -67,6 +69,8 @@ class OnnxFile {
   OnnxFile(OnnxFile&&) noexcept;
   OnnxFile& operator=(OnnxFile&&) noexcept;
 
+  // Said of the file: ONNX calls it metadata.
+  void property(const std::string& name, const std::string& value);
   void input_int64(const std::string& name, const std::vector<Dimension>& shape);
   void input_float(const std::string& name, const std::vector<Dimension>& shape);
   void output_float(const std::string& name, const std::vector<Dimension>& shape);

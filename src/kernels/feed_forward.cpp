@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 
 #include "kernels/norm.h"
 #include "kernels/tiles.h"
@@ -35,9 +36,9 @@ struct Division {
   explicit Division(const FeedForwardArguments& arguments) : rows(arguments.rows) {
     const std::size_t least =
         arguments.type == WeightType::Int8 ? kThreadRowsMin : kThreadRowsMinOfFloats;
-    if (arguments.threads < 2 || rows < least * arguments.threads) return;
+    if (arguments.threads > 1 && rows < least * arguments.threads) return;
     if (weight_bytes(arguments) > kNearBytesMax) return;
-    workers = arguments.threads;
+    workers = std::max<std::size_t>(1, arguments.threads);
     const std::size_t each = kBlockRowsMax * workers;
     blocks = (rows + each - 1) / each * workers;
   }
@@ -162,13 +163,14 @@ void feed_forward(const FeedForwardArguments& arguments, std::span<std::byte> sc
   }
   const std::size_t bytes_each = worker_bytes(arguments, division);
   std::atomic<std::size_t> next{0};
-  parallel(division.workers, [&](std::size_t worker) {
+  const auto work = [&](std::size_t worker) {
     const auto own = scratch.subspan(worker * bytes_each, bytes_each);
     for (std::size_t i = next++; i < division.blocks; i = next++) {
       const std::size_t begin = division.begin_of(i);
       Block(arguments, begin, division.begin_of(i + 1) - begin, 1).run(own, alone);
     }
-  });
+  };
+  parallel(division.workers, std::cref(work));
 }
 
 }  // namespace textvec::kernels

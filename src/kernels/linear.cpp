@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include "kernels/tiles.h"
@@ -132,12 +133,13 @@ class Product {
     const std::size_t group = rounded_up(std::max<std::size_t>(1, panels_ / groups_wanted), 2);
     const std::size_t groups = (panels_ + group - 1) / group;
     // Blocks of one group follow each other: its weights are still near.
-    parallel(blocks * groups, [&](std::size_t job) {
+    const auto multiply_one = [&](std::size_t job) {
       const std::size_t first_tile = job % blocks * block_tiles;
       const std::size_t first_panel = job / blocks * group;
       multiply(first_tile, std::min(first_tile + block_tiles, tiles()), first_panel,
                std::min(first_panel + group, panels_));
-    });
+    };
+    parallel(blocks * groups, std::cref(multiply_one));
   }
 
  private:

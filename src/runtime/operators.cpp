@@ -387,7 +387,7 @@ class AttentionKernel {
     const Ort::ConstValue queries = context.GetInput(0);
     const auto shape = queries.GetTensorTypeAndShapeInfo().GetShape();
     const auto width = shape.size() == 3 ? static_cast<std::size_t>(shape[2]) : 0;
-    if (width == 0 || width % heads_.queries != 0) {
+    if (width == 0 || width > kFeaturesMax || width % heads_.queries != 0) {
       return invalid("textvec.Attention: queries of " + std::to_string(width) + " components for " +
                      std::to_string(heads_.queries) + " heads");
     }
@@ -428,6 +428,10 @@ class AttentionKernel {
   static std::optional<std::string> read_lengths(const Ort::KernelContext& context, std::size_t all,
                                                  std::vector<std::size_t>& tokens) {
     const Ort::ConstValue lengths = context.GetInput(3);
+    // Older versions gave the mask here, whose ones would be read as texts of one token.
+    if (lengths.GetTensorTypeAndShapeInfo().GetShape().size() != 1) {
+      return "lengths that are no list; a graph of an older textvec has to be compiled again";
+    }
     const std::span given(lengths.GetTensorData<std::int64_t>(), elements_of(lengths));
     std::size_t rest = all;
     for (const std::int64_t length : given) {
@@ -445,20 +449,21 @@ class AttentionKernel {
   // All but the queries and the lengths. What is wrong, if anything is.
   std::optional<std::string> read_inputs(const Ort::KernelContext& context, std::size_t key_length,
                                          kernels::AttentionArguments& arguments) const {
-    const std::size_t keys = key_length * heads_.keys_and_values * arguments.head_size;
-    const struct {
-      std::size_t index;
-      const char* name;
-      std::size_t elements;
-      const float*& values;
-    } wanted[] = {{1, "tensor of keys", keys, arguments.keys},
-                  {2, "tensor of values", keys, arguments.values},
-                  {4, "bias", 3 * heads_.queries * arguments.head_size, arguments.bias}};
-    for (const auto& [index, name, elements, values] : wanted) {
-      const auto found = optional_input(context, index);
-      if (!found) continue;
-      if (elements_of(*found) != elements) return wrong_count(name, elements_of(*found), elements);
-      values = found->GetTensorData<float>();
+    // Divided, because a product of a hostile shape overflows.
+    const std::size_t key_width = heads_.keys_and_values * arguments.head_size;
+    for (const std::size_t index : {1U, 2U}) {
+      const std::size_t elements = elements_of(context.GetInput(index));
+      if (elements % key_width == 0 && elements / key_width == key_length) continue;
+      return std::string(index == 1 ? "keys" : "values") + " of " + std::to_string(elements) +
+             " numbers; they should be " + std::to_string(key_length) + " tokens of " +
+             std::to_string(key_width);
+    }
+    arguments.keys = context.GetInput(1).GetTensorData<float>();
+    arguments.values = context.GetInput(2).GetTensorData<float>();
+    if (const auto bias = optional_input(context, 4)) {
+      const std::size_t elements = 3 * heads_.queries * arguments.head_size;
+      if (elements_of(*bias) != elements) return wrong_count("bias", elements_of(*bias), elements);
+      arguments.bias = bias->GetTensorData<float>();
     }
     auto wrong = read_angles(context, arguments);
     if (!wrong && arguments.bias != nullptr &&

@@ -14,9 +14,14 @@ namespace textvec::runtime {
 // Outputs float [..., out_features], one for each of the weights.
 // textvec.Norm, as kernels/norm.h: inputs float [..., width] and weight [width], and where they
 // are wanted shift [width], residual [..., width] and bias [width]; attribute epsilon.
-// textvec.Attention, as kernels/attention.h: inputs queries, keys, values, float [batch, length,
-// width], the mask, int64 [batch, length], of ones and then zeros, and where it is wanted their
-// bias [3 * width]; attribute num_heads.
+// textvec.Attention, as kernels/attention.h, of texts one behind the other: inputs queries, float
+// [1, tokens, width], keys and values, float [1, tokens, their width], each text's tokens, int64
+// [texts], and where they are wanted the bias of all three [3 * width], cosine and sine of each
+// position's angles [positions, head size / 2]; of a piece of one text the queries are its last
+// ones. Attributes num_heads, kv_num_heads, causal (0 or 1).
+// textvec.FeedForward, as kernels/feed_forward.h: inputs float [..., hidden_size], the weights of
+// up, uint8, and their bias, those of down and their bias, weight and shift of the norm; attributes
+// weight_type, hidden_size, intermediate_size, function, epsilon.
 // textvec.Activation, as kernels/activation.h: inputs float [..., width], and where they are wanted
 // bias [width] and factor [..., width]; attribute function.
 class Operators {

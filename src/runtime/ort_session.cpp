@@ -334,6 +334,12 @@ Result<graph::OnnxModel> with_one_output(graph::OnnxModel model, const std::stri
       });
 }
 
+bool is_packed(const Ort::Session& session) {
+  Ort::AllocatorWithDefaultOptions allocator;
+  const Ort::ModelMetadata metadata = session.GetModelMetadata();
+  return metadata.LookupCustomMetadataMapAllocated(graph::kPackedProperty, allocator) != nullptr;
+}
+
 Result<Signature> read_signature(const Ort::Session& session) {
   std::vector<Port> inputs;
   std::vector<Port> outputs;
@@ -379,7 +385,7 @@ Result<std::unique_ptr<Session>> open_session(graph::OnnxModel given,
     }
     SessionInfo info;
     info.pooled = signature->pooled;
-    info.packs = options.packed_graph;
+    info.packs = is_packed(session);
     info.width = signature->width;
     info.output = signature->output;
     info.half = model->half;

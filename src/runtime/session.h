@@ -72,7 +72,6 @@ struct SessionOptions {
   // A run of more tokens, computed padding included, gives the memory it took back when it ends.
   std::size_t usual_tokens = 1024;
   bool static_graph = false;  // one of graph/static.h: batches have embeddings
-  bool packed_graph = false;  // one of graph/fused.h that leaves padding out
   // Where a provider that compiles the graph may keep what it made, for this graph and this version
   // of ONNX Runtime alone; empty: nowhere.
   std::filesystem::path program_folder{};

@@ -10,6 +10,8 @@ import numpy
 import onnxruntime
 import pytest
 import tokenizers
+
+import serving
 from command_line import BINARY, MINILM, ROOT, assert_refused, limit_file_size, run
 from tiny_folder import HIDDEN, PROMPTS, TOKENS_MAX
 
@@ -220,6 +222,15 @@ def test_int8_is_said_and_its_graph_runs(tiny, tmp_path):
     assert found.code == 0, found.err
     assert found.out == wanted.out
     assert run("embed", "a word", model=tiny).out != wanted.out
+    # The file says that it leaves padding out, so that texts of any lengths are one batch here too.
+    with serving.serving("--pooling", "mean", model=tmp_path / "model.onnx") as server:
+        before = server.metric("te_batch_next_size_count")
+        texts = ["a word", "a cat sat on the mat", "x"]
+        vectors = server.vectors(texts)
+        assert server.metric("te_batch_next_size_count") == before + 1
+        for text, vector in zip(texts, vectors):
+            serving.same(vector[None], server.vectors([text]))
+        assert server.end() == 0
 
 
 def test_static_graphs_share_one_file_of_weights(tiny, tmp_path):

@@ -35,9 +35,7 @@ Compiled compile(const TinyModel& tiny, const std::filesystem::path& folder,
   EXPECT_TRUE(graph) << graph.error().message;
   Compiled compiled;
   compiled.model = *graph;
-  runtime::SessionOptions options;
-  options.packed_graph = true;
-  auto session = runtime::open_session(std::move(*graph), options);
+  auto session = runtime::open_session(std::move(*graph), {});
   EXPECT_TRUE(session) << session.error().message;
   compiled.session = std::move(*session);
   return compiled;

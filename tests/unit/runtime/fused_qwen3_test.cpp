@@ -45,9 +45,7 @@ std::unique_ptr<runtime::Session> open(const TinyQwen3& tiny, Pooling pooling,
   tiny.write(folder.path());
   auto graph = build(folder.path(), pooling, piece_work, linears);
   EXPECT_TRUE(graph) << graph.error().message;
-  runtime::SessionOptions options;
-  options.packed_graph = linears != kStandard;
-  auto session = runtime::open_session(std::move(*graph), options);
+  auto session = runtime::open_session(std::move(*graph), {});
   EXPECT_TRUE(session) << session.error().message;
   return std::move(*session);
 }

@@ -311,9 +311,9 @@ TEST(AttentionOperator, RefusesWhatDoesNotFit) {
   expect_refused({"Attention", {{"keys", 16}, states, lengths}, heads(2, 2)},
                  "keys of 0 tokens; the queries are of 4");
   expect_refused({"Attention", {states, states, lengths}, heads(2, 1)},
-                 "the tensor of keys has 16 numbers; it should have 8");
+                 "keys of 16 numbers; they should be 4 tokens of 2");
   expect_refused({"Attention", {states, {"values", 4}, lengths}, heads(2, 2)},
-                 "the tensor of values has 4 numbers; it should have 16");
+                 "values of 4 numbers; they should be 4 tokens of 4");
   expect_refused({"Attention", {states, states, lengths, {"bias", 11}}, heads(2, 2)},
                  "the bias has 11 numbers; it should have 12");
   // Two tokens of heads of two take two angles.
@@ -358,6 +358,13 @@ TEST(AttentionOperator, RefusesTextsThatAreNotItsTokens) {
   for (const auto& [given, message] : wrong) {
     expect_refused({"Attention", {states, states, lengths}, heads(2, 2), 4, given}, message);
   }
+}
+
+// As graphs of before have it.
+TEST(AttentionOperator, TakesNoMaskForLengths) {
+  const std::pair<std::string, std::size_t> states{"states", 0};
+  expect_refused({"Attention", {states, states, {"attention_mask", 0}}, heads(2, 2)},
+                 "lengths that are no list");
 }
 
 TEST(AttentionOperator, TakesOneRowOfTexts) {

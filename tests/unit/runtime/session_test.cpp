@@ -41,9 +41,7 @@ struct TinySession {
     const auto weights = model::Weights::open(folder.path());
     auto graph =
         graph::compile(*spec, *weights, graph::Target::Fused, Precision::F32, folder / "cache", {});
-    SessionOptions options;
-    options.packed_graph = true;
-    auto opened = open_session(std::move(*graph), options);
+    auto opened = open_session(std::move(*graph), {});
     EXPECT_TRUE(opened) << opened.error().message;
     session = std::move(*opened);
   }

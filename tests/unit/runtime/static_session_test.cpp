@@ -55,9 +55,7 @@ Opened open(const Tiny& tiny, Pooling pooling, Precision precision,
     ++*count;
     auto graph = graph::compile(spec, *shared, graph::Target::Fused, Precision::F32, {}, {});
     EXPECT_TRUE(graph);
-    runtime::SessionOptions of_any_shape;
-    of_any_shape.packed_graph = true;
-    return runtime::open_session(std::move(*graph), of_any_shape);
+    return runtime::open_session(std::move(*graph), {});
   };
   auto session = runtime::open_static_session(std::move(*model), std::move(options));
   EXPECT_TRUE(session) << session.error().message;
