@@ -94,7 +94,7 @@ struct LoadOptions {
   unsigned workers = 0;
   // In one inference, padding included where it is computed, 1..1,048,576; usually 1,024.
   std::size_t batch_tokens_max = 0;
-  std::size_t queue_texts_max = 4096;  // waiting in the engine; above it: Overloaded
+  std::size_t queue_texts_max = 4096;     // waiting in the engine; above it: Overloaded
   std::size_t text_bytes_max = 1U << 20;  // of one text with its prompt; above it: InvalidArgument
 
   // Compiled graphs go below this folder; empty: $TEXTVEC_CACHE, else the user's cache folder.
