@@ -40,7 +40,7 @@ class Admission {
     // The reply takes the place of either; a reply is never refused.
     void hold_reply(std::size_t bytes);
     // Its texts are about to be tokenised. `tokens` is an estimate. Refused also when what was
-    // taken before will not be done by `deadline`, as far as the last seconds tell.
+    // taken before, and a quarter more, will not be done by `deadline`, as the last seconds tell.
     std::optional<Busy> add_texts(std::size_t texts, std::size_t tokens, Clock::time_point now,
                                   Clock::time_point deadline);
     // They have their vectors, or never will.

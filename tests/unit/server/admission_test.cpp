@@ -93,12 +93,12 @@ TEST(Admission, RefusesWhatWouldComeTooLate) {
   first.place->texts_done(kStart + 2s, true);                          // 50 tokens a second
   const auto second = admission.enter();
   EXPECT_FALSE(second.place->add_texts(1, 200, kStart + 2s, kStart + 2s + 1ms));  // nothing waits
-  // Now four seconds' work waits.
+  // Now four seconds' work waits, and a quarter may be added.
   const auto third = admission.enter();
-  const auto busy = third.place->add_texts(1, 1, kStart + 2s, kStart + 2s + 3900ms);
+  const auto busy = third.place->add_texts(1, 1, kStart + 2s, kStart + 2s + 4900ms);
   ASSERT_TRUE(busy);
   EXPECT_EQ(busy->retry_after, 2s);
-  EXPECT_FALSE(third.place->add_texts(1, 1, kStart + 2s, kStart + 2s + 4100ms));
+  EXPECT_FALSE(third.place->add_texts(1, 1, kStart + 2s, kStart + 2s + 5100ms));
 }
 
 TEST(Admission, KnowsWhenNothingMoves) {
