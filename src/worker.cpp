@@ -149,8 +149,7 @@ void Workers::run_batch(Items items, batch::Window& window) {
   auto states = guarded<runtime::HiddenStates>([&] {
     batch = batch::make_batch(texts, settings_.pad_token_id);
     if (settings_.batch_runs) {
-      const bool packs = sessions_.all_cores.info().packs;
-      settings_.batch_runs(batch.rows, packs ? batch.tokens() : batch.rows * batch.length);
+      settings_.batch_runs(batch.rows, batch.tokens_computed(sessions_.all_cores.info().packs));
     }
     const batch::SharedStop stop(items);
     const Running running(running_);

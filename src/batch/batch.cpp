@@ -6,7 +6,8 @@
 
 namespace textvec::batch {
 
-std::size_t Batch::tokens() const {
+std::size_t Batch::tokens_computed(bool packs) const {
+  if (!packs) return rows * length;
   return std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
 }
 

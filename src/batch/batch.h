@@ -26,7 +26,8 @@ struct Batch {
   std::vector<std::size_t> pool_begins{};  // per row
   std::vector<float> embeddings{};         // [rows, length, width], for graphs that begin with them
 
-  std::size_t tokens() const;  // without padding
+  // That a run computes: with padding, unless its graph packs.
+  std::size_t tokens_computed(bool packs) const;
 };
 
 Batch make_batch(std::span<const Text* const> texts, std::int64_t pad_token_id);

@@ -243,7 +243,7 @@ class OrtSession final : public Session {
       Ort::RunOptions options;
       const std::stop_callback terminate(stop, [&options] { options.SetTerminate(); });
       const char* output = signature_.output.c_str();
-      if (tokens_computed(batch) > usual_tokens_ && signature_.width != 0 &&
+      if (batch.tokens_computed(info_.packs) > usual_tokens_ && signature_.width != 0 &&
           signature_.output_type == ElementType::Float) {
         return run_long(options, batch, names, inputs);
       }
@@ -258,10 +258,6 @@ class OrtSession final : public Session {
   const SessionInfo& info() const noexcept override { return info_; }
 
  private:
-  std::size_t tokens_computed(const batch::Batch& batch) const {
-    return info_.packs ? batch.tokens() : batch.rows * batch.length;
-  }
-
   // ONNX Runtime keeps what a run took for the next one, for ever, unless it is told to give it
   // back at the end. The states have memory of their own, because they would keep their part of it.
   Result<HiddenStates> run_long(Ort::RunOptions& options, const batch::Batch& batch,
