@@ -16,7 +16,7 @@ namespace textvec::graph {
 namespace {
 
 // Raised by hand when the nodes or the layout that a target writes change between two versions.
-constexpr int kFormat = 11;
+constexpr int kFormat = 12;
 
 Result<void> check_request(const model::ModelSpec& spec, Target target, Precision precision) {
   if (auto known = check_architecture(spec); !known) return known;

@@ -242,7 +242,8 @@ Edge FusedTarget::own_attention(const std::vector<std::string>& inputs, std::siz
   return {node("Attention", inputs, kTextvec,
                {{"num_heads", static_cast<std::int64_t>(heads)},
                 {"kv_num_heads", static_cast<std::int64_t>(key_value_heads)},
-                {"causal", std::int64_t{causal}}}),
+                {"causal", std::int64_t{causal}},
+                {"coarse", std::int64_t{linears_ == Linears::Int8}}}),
           width,
           {}};
 }

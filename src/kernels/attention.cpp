@@ -23,13 +23,23 @@ constexpr std::size_t kAloneProducts = std::size_t{1} << 18;
 // Of rows apart by multiples of 2 KiB hardly any fit into a cache at the same time.
 bool is_crowded(std::size_t width) { return width * sizeof(float) % 2048 == 0; }
 
+const Tiles& tiles_of(const AttentionArguments& arguments) {
+  return arguments.tiles != nullptr ? *arguments.tiles : best_tiles();
+}
+
+// A number is a word of four bytes; rounded ones stand in one by twos.
+bool is_halved(const AttentionArguments& arguments) {
+  return arguments.coarse && !tiles_of(arguments).halves.empty();
+}
+
 bool copies_keys(const AttentionArguments& arguments) {
-  return arguments.cosine != nullptr || is_crowded(arguments.key_value_heads * arguments.head_size);
+  return arguments.cosine != nullptr || is_halved(arguments) ||
+         is_crowded(arguments.key_value_heads * arguments.head_size);
 }
 
 // A tile reads 16 components at once, which must not end behind the last token's.
 bool copies_values(const AttentionArguments& arguments) {
-  return arguments.head_size % kColumns != 0 ||
+  return arguments.head_size % kColumns != 0 || is_halved(arguments) ||
          is_crowded(arguments.key_value_heads * arguments.head_size);
 }
 
@@ -45,9 +55,12 @@ std::size_t copy_stride(const AttentionArguments& arguments) {
 // One head of one text, and the scratch of the thread that computes it.
 class Head {
  public:
-  Head(const AttentionArguments& arguments, const Tiles& set, float* scratch)
+  Head(const AttentionArguments& arguments, float* scratch)
       : arguments_(arguments),
-        set_(set),
+        set_(tiles_of(arguments)),
+        halved_(is_halved(arguments)),
+        tiles_(halved_ ? set_.halves : set_.f32),
+        pair_tiles_(halved_ ? set_.halves_pair : set_.f32_pair),
         size_(arguments.head_size),
         width_(arguments.heads * size_),
         key_width_(arguments.key_value_heads * size_),
@@ -73,7 +86,7 @@ class Head {
     find_keys_and_values(begin * key_width_ + head / shared_by * size_);
     const std::size_t queries = tokens_ - before_;
     for (std::size_t query = 0; query < queries;) {
-      const bool two = queries - query > kColumns && !set_.f32_pair.empty();
+      const bool two = queries - query > kColumns && !pair_tiles_.empty();
       panels_ = two ? 2 : 1;
       attend(query, std::min(panels_ * kColumns, queries - query));
       query += panels_ * kColumns;
@@ -92,7 +105,10 @@ class Head {
     set_.rotate(from, arguments_.cosine + angle, arguments_.sine + angle, size_, to);
   }
 
+  // `first`: of their numbers.
   void find_keys_and_values(std::size_t first) {
+    if (first == found_) return;
+    found_ = first;
     keys_ = arguments_.keys + first;
     values_ = arguments_.values + first;
     keys_stride_ = values_stride_ = key_width_;
@@ -104,7 +120,11 @@ class Head {
         float* to = out + token * stride;
         if (arguments_.cosine != nullptr) {
           rotate(from, token, to);
-        } else {
+          from = to;
+        }
+        if (halved_) {
+          set_.halve_row(from, size_, words(to));
+        } else if (from != to) {
           std::copy_n(from, size_, to);
         }
       }
@@ -113,17 +133,28 @@ class Head {
       out += tokens_ * stride;
     }
     if (copies_values(arguments_)) {
-      for (std::size_t token = 0; token < tokens_; ++token) {
-        float* to = out + token * stride;
-        std::fill(std::copy_n(values_ + token * key_width_, size_, to), to + stride, 0.0F);
+      for (std::size_t row = 0; row < depth_of(tokens_); ++row) {
+        float* to = out + row * stride;
+        const float* from = values_ + row * key_width_ * (halved_ ? 2 : 1);
+        std::fill(to, to + stride, 0.0F);
+        if (halved_) {
+          set_.halve_rows(from, 2 * row + 1 < tokens_ ? from + key_width_ : nullptr, size_,
+                          words(to));
+        } else {
+          std::copy_n(from, size_, to);
+        }
       }
       values_ = out;
       values_stride_ = stride;
     }
   }
 
-  // [panels, head_size, 16]. Scaled so that the softmax's powers are of two. Missing queries are
-  // zeros.
+  // Words that so many numbers take.
+  std::size_t depth_of(std::size_t numbers) const { return halved_ ? (numbers + 1) / 2 : numbers; }
+  static std::uint32_t* words(float* numbers) { return reinterpret_cast<std::uint32_t*>(numbers); }
+
+  // [panels, words of a head, 16]. Scaled so that the softmax's powers are of two. Missing queries
+  // are zeros.
   void pack_queries(std::size_t query, std::size_t count) const {
     const auto scale =
         static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(size_)));
@@ -142,16 +173,22 @@ class Head {
       }
     }
     std::fill(queries_ + count * size_, queries_ + panels_ * kColumns * size_, 0.0F);
+    const std::size_t depth = depth_of(size_);
+    if (halved_) {
+      for (std::size_t i = 0; i < panels_ * kColumns; ++i) {
+        set_.halve_row(queries_ + i * size_, size_, words(queries_ + i * depth));
+      }
+    }
     for (std::size_t panel = 0; panel < panels_; ++panel) {
-      const std::size_t first = panel * kColumns * size_;
-      set_.transpose(queries_ + first, size_, query_panels_ + first);
+      const std::size_t first = panel * kColumns * depth;
+      set_.transpose(queries_ + first, depth, query_panels_ + first);
     }
   }
 
   // All rows of `step`, a tile at a time.
   void multiply(Step step, std::size_t rows, std::size_t panels) const {
     step.ahead = step.weights;
-    const auto& tiles = panels == 2 ? set_.f32_pair : set_.f32;
+    const auto& tiles = panels == 2 ? pair_tiles_ : tiles_;
     for (std::size_t begin = 0; begin < rows; begin += tiles.size()) {
       const std::size_t count = std::min(tiles.size(), rows - begin);
       tiles[count - 1](step);
@@ -168,8 +205,8 @@ class Head {
     step.input_depth = sizeof(float);
     step.weights = reinterpret_cast<const std::byte*>(query_panels_);
     step.weights_depth = kColumns * sizeof(float);
-    step.beside = size_ * kColumns * sizeof(float);
-    step.depth = size_;
+    step.depth = depth_of(size_);
+    step.beside = step.depth * kColumns * sizeof(float);
     step.output = scores_;
     step.output_stride = panels_ * kColumns;
     step.columns = panels_ * kColumns;
@@ -187,7 +224,7 @@ class Head {
 
   void meet_values(std::size_t seen, std::size_t count, float* output) const {
     for (std::size_t begin = 0; begin < size_;) {
-      const bool two = size_ - begin > kColumns && !set_.f32_pair.empty();
+      const bool two = size_ - begin > kColumns && !pair_tiles_.empty();
       const std::size_t columns = (two ? 2 : 1) * kColumns;
       Step step;
       step.input = reinterpret_cast<const std::byte*>(scores_);
@@ -196,7 +233,7 @@ class Head {
       step.weights = reinterpret_cast<const std::byte*>(values_ + begin);
       step.weights_depth = values_stride_ * sizeof(float);
       step.beside = kColumns * sizeof(float);
-      step.depth = seen;
+      step.depth = depth_of(seen);
       step.output = output + begin;
       step.output_stride = width_;
       step.columns = std::min(columns, size_ - begin);
@@ -211,7 +248,7 @@ class Head {
     meet_keys(seen);
     if (arguments_.causal) hide_later(query, seen);
     alignas(64) float sums[2 * kColumns];
-    set_.powers(scores_, seen, panels_ * kColumns, sums);
+    (halved_ ? set_.halve_powers : set_.powers)(scores_, seen, panels_ * kColumns, sums);
     float* output = arguments_.output + first_ + query * width_;
     meet_values(seen, count, output);
     const float* shift = bias(2);
@@ -229,6 +266,9 @@ class Head {
 
   const AttentionArguments& arguments_;
   const Tiles& set_;
+  const bool halved_;
+  const std::span<const Tile> tiles_;
+  const std::span<const Tile> pair_tiles_;  // empty: a step takes one panel
   const std::size_t size_;
   const std::size_t width_;
   const std::size_t key_width_;
@@ -237,6 +277,7 @@ class Head {
   std::size_t column_ = 0;    // of the head
   std::size_t tokens_ = 0;
   std::size_t panels_ = 1;  // of queries
+  std::size_t found_ = std::numeric_limits<std::size_t>::max();
   const float* keys_ = nullptr;
   const float* values_ = nullptr;
   std::size_t keys_stride_ = 0;  // in floats
@@ -264,18 +305,24 @@ std::size_t attention_scratch_bytes(const AttentionArguments& arguments) noexcep
 
 void attention(const AttentionArguments& arguments, std::span<std::byte> scratch,
                const Parallel& parallel) {
-  const Tiles& set = arguments.tiles != nullptr ? *arguments.tiles : best_tiles();
   const std::size_t floats_each = Head::scratch_floats(arguments);
   std::vector<std::size_t> begins(arguments.tokens.size());
   std::exclusive_scan(arguments.tokens.begin(), arguments.tokens.end(), begins.begin(),
                       std::size_t{0});
   const std::size_t heads = arguments.tokens.size() * arguments.heads;
+  // Those that share keys are done by one thread, which copies them once, if all have enough to do.
+  const std::size_t shared_by = arguments.heads / arguments.key_value_heads;
+  const std::size_t together = heads / shared_by >= 2 * arguments.threads ? shared_by : 1;
   std::atomic<std::size_t> next{0};
   const auto work = [&](std::size_t worker) {
-    Head head(arguments, set, reinterpret_cast<float*>(scratch.data()) + worker * floats_each);
-    for (std::size_t i = next++; i < heads; i = next++) {
-      const std::size_t text = i / arguments.heads;
-      head.run(text, begins[text], i % arguments.heads);
+    Head head(arguments, reinterpret_cast<float*>(scratch.data()) + worker * floats_each);
+    for (;;) {
+      const std::size_t first = next.fetch_add(together);
+      if (first >= heads) return;
+      for (std::size_t i = first; i < first + together; ++i) {
+        const std::size_t text = i / arguments.heads;
+        head.run(text, begins[text], i % arguments.heads);
+      }
     }
   };
   const std::size_t workers = workers_of(arguments);

@@ -26,7 +26,10 @@ struct AttentionArguments {
   // not
   const float* cosine = nullptr;
   const float* sine = nullptr;
-  bool causal = false;                    // a token attends to itself and to those before it
+  bool causal = false;  // a token attends to itself and to those before it
+  // Queries, keys, values and what a softmax gives are rounded to bfloat16, where the processor has
+  // an instruction for those: two products for one.
+  bool coarse = false;
   std::span<const std::size_t> tokens{};  // of each text
   // Of the only text: so many tokens have no queries here, those of the pieces before this one.
   std::size_t before = 0;

@@ -410,6 +410,88 @@ TEXTVEC_DOT void coarse_tile(const Step& step) {
 }
 #endif
 
+// ---- words of two bfloat16 numbers
+
+// Two products of bfloat16 numbers and their sum in float32, in one instruction; the conditions are
+// those of the products of bytes.
+#if HWY_TARGET == HWY_AVX3
+#define TEXTVEC_HALVES __attribute__((target(HWY_TARGET_STR ",avx512bf16")))
+#define TEXTVEC_HALVES_THERE __builtin_cpu_supports("avx512bf16")
+
+template <std::size_t kRows, std::size_t kPanels>
+TEXTVEC_HALVES void halves_tile(const Step& step) {
+  const BitsTag bits;
+  FloatVector sums[kRows][kPanels];
+  begin_floats<kRows>(step, sums);
+  Rows<kRows> input(step);
+  const std::byte* weights = step.weights;
+  for (std::size_t k = 0; k < step.depth; ++k) {
+    __m512bh loaded[kPanels];
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kPanels; ++i) {
+      const auto* panel = reinterpret_cast<const std::uint32_t*>(weights + i * step.beside);
+      loaded[i] = __builtin_bit_cast(__m512bh, hn::LoadU(bits, panel).raw);
+    }
+#pragma GCC unroll 16
+    for (std::size_t row = 0; row < kRows; ++row) {
+      const auto word = hn::Set(bits, input.template at<std::uint32_t>(row));
+      const auto value = __builtin_bit_cast(__m512bh, word.raw);
+#pragma GCC unroll 2
+      for (std::size_t i = 0; i < kPanels; ++i) {
+        sums[row][i].raw = _mm512_dpbf16_ps(sums[row][i].raw, value, loaded[i]);
+      }
+    }
+    weights += step.weights_depth;
+    input.advance(step.input_depth);
+  }
+  end_floats<kRows>(step, sums);
+}
+
+// The numbers at even places and those at odd ones.
+TEXTVEC_HALVES HWY_INLINE hn::Vec<BitsTag> words_of(FloatVector even, FloatVector odd) {
+  alignas(64) static constexpr std::uint16_t kInterleaved[32] = {
+      0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const auto behind = __builtin_bit_cast(__m512i, _mm512_cvtne2ps_pbh(odd.raw, even.raw));
+  const auto order = _mm512_load_si512(kInterleaved);
+  return hn::Vec<BitsTag>{_mm512_permutexvar_epi16(order, behind)};
+}
+
+// The first `count` numbers, zeros behind them.
+HWY_INLINE FloatVector load_some(const float* from, std::size_t count) {
+  const FloatTag tag;
+  return count >= kFloatLanes ? hn::LoadU(tag, from)
+                              : hn::MaskedLoad(hn::FirstN(tag, count), tag, from);
+}
+
+HWY_INLINE void store_some(hn::Vec<BitsTag> words, std::uint32_t* to, std::size_t count) {
+  const BitsTag bits;
+  if (count >= kFloatLanes) return hn::StoreU(words, bits, to);
+  hn::BlendedStore(words, hn::FirstN(bits, count), bits, to);
+}
+
+TEXTVEC_HALVES void halve_row(const float* values, std::size_t size, std::uint32_t* words) {
+  for (std::size_t i = 0; i < size; i += 2 * kFloatLanes) {
+    const auto first = load_some(values + i, size - i);
+    const auto second = size - i > kFloatLanes
+                            ? load_some(values + i + kFloatLanes, size - i - kFloatLanes)
+                            : hn::Zero(FloatTag());
+    // Neighbours in a row are neighbours already.
+    const auto both = __builtin_bit_cast(__m512i, _mm512_cvtne2ps_pbh(second.raw, first.raw));
+    store_some(hn::Vec<BitsTag>{both}, words + i / 2, (size - i + 1) / 2);
+  }
+}
+
+TEXTVEC_HALVES void halve_rows(const float* upper, const float* lower, std::size_t size,
+                               std::uint32_t* words) {
+  for (std::size_t i = 0; i < size; i += kFloatLanes) {
+    const auto even = load_some(upper + i, size - i);
+    const auto odd = lower != nullptr ? load_some(lower + i, size - i) : hn::Zero(FloatTag());
+    store_some(words_of(even, odd), words + i, size - i);
+  }
+}
+#endif
+
 // ---- rounding of activations
 
 float largest_magnitude(std::span<const float> values) {
@@ -468,13 +550,19 @@ void round_coarse(std::span<const float> values, float factor, std::uint8_t* out
 
 // ---- softmax of columns
 
+HWY_INLINE FloatVector largest_below(const float* values, std::size_t depth, std::size_t columns) {
+  const FloatTag tag;
+  auto largest = hn::LoadU(tag, values);
+  for (std::size_t k = 1; k < depth; ++k) {
+    largest = hn::Max(largest, hn::LoadU(tag, values + k * columns));
+  }
+  return largest;
+}
+
 void powers(float* values, std::size_t depth, std::size_t columns, float* sums) {
   const FloatTag tag;
   for (std::size_t i = 0; i < columns; i += kFloatLanes) {
-    auto largest = hn::LoadU(tag, values + i);
-    for (std::size_t k = 1; k < depth; ++k) {
-      largest = hn::Max(largest, hn::LoadU(tag, values + k * columns + i));
-    }
+    const auto largest = largest_below(values + i, depth, columns);
     auto sum = hn::Zero(tag);
     for (std::size_t k = 0; k < depth; ++k) {
       float* at = values + k * columns + i;
@@ -485,6 +573,30 @@ void powers(float* values, std::size_t depth, std::size_t columns, float* sums) 
     hn::StoreU(sum, tag, sums + i);
   }
 }
+
+#ifdef TEXTVEC_HALVES
+TEXTVEC_HALVES void halve_powers(float* values, std::size_t depth, std::size_t columns,
+                                 float* sums) {
+  const FloatTag tag;
+  const BitsTag bits;
+  for (std::size_t i = 0; i < columns; i += kFloatLanes) {
+    const auto largest = largest_below(values + i, depth, columns);
+    auto sum = hn::Zero(tag);
+    for (std::size_t k = 0; k < depth; k += 2) {
+      const float* at = values + k * columns + i;
+      const auto even = power_of_two(tag, hn::Sub(hn::LoadU(tag, at), largest));
+      const auto odd = k + 1 < depth
+                           ? power_of_two(tag, hn::Sub(hn::LoadU(tag, at + columns), largest))
+                           : hn::Zero(tag);
+      // Over a row above these, or the upper one of them.
+      auto* words = reinterpret_cast<std::uint32_t*>(values) + k / 2 * columns + i;
+      hn::StoreU(words_of(even, odd), bits, words);
+      sum = hn::Add(sum, hn::Add(even, odd));
+    }
+    hn::StoreU(sum, tag, sums + i);
+  }
+}
+#endif
 
 void rotate(const float* from, const float* cosine, const float* sine, std::size_t size,
             float* to) {
@@ -566,6 +678,15 @@ constexpr auto kCoarsePair =
     coarse_tiles<2>(std::make_index_sequence<kHasPairs ? kCoarseRows : 0>());
 #endif
 
+#ifdef TEXTVEC_HALVES
+template <std::size_t kPanels, std::size_t... kIndex>
+constexpr std::array<Tile, sizeof...(kIndex)> halves_tiles(std::index_sequence<kIndex...>) {
+  return {halves_tile<kIndex + 1, kPanels>...};
+}
+constexpr auto kHalves = halves_tiles<1>(std::make_index_sequence<kFloatRows>());
+constexpr auto kHalvesPair = halves_tiles<2>(std::make_index_sequence<kFloatRows>());
+#endif
+
 constexpr Tiles plain_tiles() {
   Tiles tiles;
   tiles.name = HWY_STR(HWY_NAMESPACE);
@@ -594,8 +715,26 @@ constexpr Tiles tiles_with_dot() {
 }
 #endif
 
+#ifdef TEXTVEC_HALVES
+// The processors that have them have the products of bytes too.
+constexpr Tiles tiles_with_halves() {
+  Tiles tiles = tiles_with_dot();
+  tiles.name = HWY_STR(HWY_NAMESPACE) "+dot+halves";
+  tiles.halves = kHalves;
+  tiles.halves_pair = kHalvesPair;
+  tiles.halve_row = halve_row;
+  tiles.halve_rows = halve_rows;
+  tiles.halve_powers = halve_powers;
+  return tiles;
+}
+#endif
+
 const Tiles* tiles() {
   static constexpr Tiles kPlain = plain_tiles();
+#ifdef TEXTVEC_HALVES
+  static constexpr Tiles kWithHalves = tiles_with_halves();
+  if (TEXTVEC_DOT_THERE && TEXTVEC_HALVES_THERE) return &kWithHalves;
+#endif
 #ifdef TEXTVEC_DOT
   static constexpr Tiles kWithDot = tiles_with_dot();
   if (TEXTVEC_DOT_THERE) return &kWithDot;
@@ -604,6 +743,8 @@ const Tiles* tiles() {
 }
 #undef TEXTVEC_DOT
 #undef TEXTVEC_DOT_THERE
+#undef TEXTVEC_HALVES
+#undef TEXTVEC_HALVES_THERE
 
 }  // namespace HWY_NAMESPACE
 }  // namespace textvec::kernels

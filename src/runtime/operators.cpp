@@ -368,15 +368,10 @@ struct FeedForwardOperator : ProcessorOperator<FeedForwardOperator, FeedForwardK
 
 // --- textvec.Attention
 
-struct Heads {
-  std::size_t queries = 0;
-  std::size_t keys_and_values = 0;
-};
-
 class AttentionKernel {
  public:
-  AttentionKernel(Heads heads, bool causal, unsigned threads)
-      : heads_(heads), causal_(causal), threads_(threads) {}
+  // `given`: what the attributes say, and the number of threads.
+  explicit AttentionKernel(const kernels::AttentionArguments& given) : given_(given) {}
 
   OrtStatusPtr ComputeV2(OrtKernelContext* raw) const noexcept {
     return guarded([&] { return compute(Ort::KernelContext(raw)); });
@@ -387,11 +382,11 @@ class AttentionKernel {
     const Ort::ConstValue queries = context.GetInput(0);
     const auto shape = queries.GetTensorTypeAndShapeInfo().GetShape();
     const auto width = shape.size() == 3 ? static_cast<std::size_t>(shape[2]) : 0;
-    if (width == 0 || width > kFeaturesMax || width % heads_.queries != 0) {
+    if (width == 0 || width > kFeaturesMax || width % given_.heads != 0) {
       return invalid("textvec.Attention: queries of " + std::to_string(width) + " components for " +
-                     std::to_string(heads_.queries) + " heads");
+                     std::to_string(given_.heads) + " heads");
     }
-    kernels::AttentionArguments arguments;
+    kernels::AttentionArguments arguments = given_;
     const auto key_shape = context.GetInput(1).GetTensorTypeAndShapeInfo().GetShape();
     const auto length = static_cast<std::size_t>(shape[1]);
     const auto key_length = key_shape.size() == 3 ? static_cast<std::size_t>(key_shape[1]) : 0;
@@ -404,11 +399,7 @@ class AttentionKernel {
                      " tokens; the queries are of " + std::to_string(length));
     }
     arguments.before = key_length - length;
-    arguments.heads = heads_.queries;
-    arguments.key_value_heads = heads_.keys_and_values;
-    arguments.head_size = width / heads_.queries;
-    arguments.causal = causal_;
-    arguments.threads = threads_;
+    arguments.head_size = width / given_.heads;
     arguments.queries = queries.GetTensorData<float>();
     std::vector<std::size_t> tokens;
     auto wrong = read_lengths(context, key_length, tokens);
@@ -450,7 +441,7 @@ class AttentionKernel {
   std::optional<std::string> read_inputs(const Ort::KernelContext& context, std::size_t key_length,
                                          kernels::AttentionArguments& arguments) const {
     // Divided, because a product of a hostile shape overflows.
-    const std::size_t key_width = heads_.keys_and_values * arguments.head_size;
+    const std::size_t key_width = given_.key_value_heads * arguments.head_size;
     for (const std::size_t index : {1U, 2U}) {
       const std::size_t elements = elements_of(context.GetInput(index));
       if (elements % key_width == 0 && elements / key_width == key_length) continue;
@@ -461,13 +452,13 @@ class AttentionKernel {
     arguments.keys = context.GetInput(1).GetTensorData<float>();
     arguments.values = context.GetInput(2).GetTensorData<float>();
     if (const auto bias = optional_input(context, 4)) {
-      const std::size_t elements = 3 * heads_.queries * arguments.head_size;
+      const std::size_t elements = 3 * given_.heads * arguments.head_size;
       if (elements_of(*bias) != elements) return wrong_count("bias", elements_of(*bias), elements);
       arguments.bias = bias->GetTensorData<float>();
     }
     auto wrong = read_angles(context, arguments);
     if (!wrong && arguments.bias != nullptr &&
-        (arguments.cosine != nullptr || heads_.queries != heads_.keys_and_values)) {
+        (arguments.cosine != nullptr || given_.heads != given_.key_value_heads)) {
       return "a bias; heads that share keys or are turned by angles have none";
     }
     return wrong;
@@ -493,9 +484,7 @@ class AttentionKernel {
     return std::nullopt;
   }
 
-  const Heads heads_;
-  const bool causal_;
-  const unsigned threads_;
+  const kernels::AttentionArguments given_;
 };
 
 struct AttentionOperator : ProcessorOperator<AttentionOperator, AttentionKernel> {
@@ -518,9 +507,13 @@ struct AttentionOperator : ProcessorOperator<AttentionOperator, AttentionKernel>
                      std::to_string(shared) + " of keys and values; it takes 1 to " +
                      std::to_string(kFeaturesMax) + ", and a multiple");
     }
-    *kernel =
-        new AttentionKernel({static_cast<std::size_t>(heads), static_cast<std::size_t>(shared)},
-                            info.GetAttribute<std::int64_t>("causal") != 0, threads);
+    kernels::AttentionArguments given;
+    given.heads = static_cast<std::size_t>(heads);
+    given.key_value_heads = static_cast<std::size_t>(shared);
+    given.causal = info.GetAttribute<std::int64_t>("causal") != 0;
+    given.coarse = info.GetAttribute<std::int64_t>("coarse") != 0;
+    given.threads = threads;
+    *kernel = new AttentionKernel(given);
     return Ort::Status(nullptr);
   }
 

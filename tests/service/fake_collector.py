@@ -104,7 +104,10 @@ class Collector:
             return list(self.batches)
 
     def spans(self):
-        """Of batches that were taken, with their attributes as a dict."""
+        """Of batches that were taken, by their beginning, with their attributes as a dict.
+
+        They come as they end, which is behind the reply: a next connection's may be sooner.
+        """
         found = []
         for batch in self.all_batches():
             if batch.status != 200:
@@ -113,7 +116,7 @@ class Collector:
                 for scope in resource["scopeSpans"]:
                     found += [dict(span, attributes=attributes(span.get("attributes", [])))
                               for span in scope["spans"]]
-        return found
+        return sorted(found, key=lambda span: int(span["startTimeUnixNano"]))
 
     def wait_for_spans(self, count):
         command_line.wait_until(lambda: len(self.spans()) >= count)

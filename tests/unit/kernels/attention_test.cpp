@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 
 #include "support/floats.h"
@@ -56,6 +58,7 @@ struct Texts {
       given.sine = sine.data();
     }
     given.causal = causal;
+    given.coarse = coarse;
     given.tokens = tokens;
     given.before = before;
     given.heads = heads;
@@ -72,23 +75,33 @@ struct Texts {
     return output;
   }
 
-  // Component i of a head, with its bias, turned by the token's angles.
+  // To the nearest number of 8 bits, if they are `rounded`.
+  static double half(double value, bool rounded) {
+    if (!rounded || value == 0) return value;
+    const double step = std::ldexp(1.0, std::ilogb(value) - 7);
+    return std::nearbyint(value / step) * step;
+  }
+
+  // Component i of a head, turned by the token's angles.
   double turned(const Floats& of, std::size_t which, std::size_t row, std::size_t token,
                 std::size_t begin, std::size_t i) const {
     const std::size_t stride = which == 0 ? width() : key_width();
     const auto at = [&](std::size_t component) {
-      return static_cast<double>(of[row * stride + begin + component]) +
-             (with_bias ? static_cast<double>(bias[which * width() + begin + component]) : 0.0);
+      return static_cast<double>(of[row * stride + begin + component]);
     };
-    const std::size_t half = head_size / 2;
+    const std::size_t half_size = head_size / 2;
     if (!rotary || which == 2) return at(i);
-    const double c = cosine[token * half + i % half];
-    const double s = sine[token * half + i % half];
-    return i < half ? at(i) * c - at(i + half) * s : at(i) * c + at(i - half) * s;
+    const double c = cosine[token * half_size + i % half_size];
+    const double s = sine[token * half_size + i % half_size];
+    return i < half_size ? at(i) * c - at(i + half_size) * s : at(i) * c + at(i - half_size) * s;
+  }
+  double bias_of(std::size_t which, std::size_t component) const {
+    return with_bias ? static_cast<double>(bias[which * width() + component]) : 0.0;
   }
 
   // The formula, in double, of one token: [width].
-  std::vector<double> twin(std::size_t text, std::size_t token) const {
+  std::vector<double> twin(std::size_t text, std::size_t token, bool rounded) const {
+    const double scale = std::numbers::log2e / std::sqrt(static_cast<double>(head_size));
     std::vector<double> result(width());
     std::vector<double> weights(causal ? token + 1 : tokens[text]);
     const std::size_t first = begin_of(text);
@@ -98,33 +111,43 @@ struct Texts {
       for (std::size_t key = 0; key < weights.size(); ++key) {
         weights[key] = 0;
         for (std::size_t i = 0; i < head_size; ++i) {
-          weights[key] += turned(queries, 0, first + token, token, begin, i) *
-                          turned(keys, 1, first + key, key, shared, i);
+          const double query =
+              turned(queries, 0, first + token, token, begin, i) + bias_of(0, begin + i);
+          weights[key] += half(query * scale, rounded) *
+                          (half(turned(keys, 1, first + key, key, shared, i), rounded) +
+                           bias_of(1, shared + i));
         }
-        weights[key] /= std::sqrt(static_cast<double>(head_size));
       }
       const double largest = *std::max_element(weights.begin(), weights.end());
       double sum = 0;
       for (double& weight : weights) {
-        weight = std::exp(weight - largest);
+        weight = std::exp2(weight - largest);
         sum += weight;
       }
       for (std::size_t i = 0; i < head_size; ++i) {
         for (std::size_t key = 0; key < weights.size(); ++key) {
-          result[begin + i] += weights[key] / sum * turned(values, 2, first + key, key, shared, i);
+          result[begin + i] += weights[key] / sum *
+                               (half(turned(values, 2, first + key, key, shared, i), rounded) +
+                                bias_of(2, shared + i));
         }
       }
     }
     return result;
   }
 
-  void expect_twin(const Floats& output) const {
+  bool is_rounded(const Tiles* tiles) const { return coarse && !tiles->halves.empty(); }
+
+  void expect_twin(const Tiles* tiles, std::size_t threads = 1) const {
+    const Floats output = run(tiles, threads);
+    const bool rounded = is_rounded(tiles);
+    // The weights are rounded too, to 1 / 512 of theirs at most.
+    const double tolerance = rounded ? 1e-2 : 1e-5;
     for (std::size_t text = 0; text < tokens.size(); ++text) {
       for (std::size_t token = 0; token < tokens[text]; ++token) {
         const float* found = &output[(begin_of(text) + token) * width()];
-        const auto wanted = twin(text, token);
+        const auto wanted = twin(text, token, rounded);
         for (std::size_t i = 0; i < width(); ++i) {
-          ASSERT_NEAR(static_cast<double>(found[i]), wanted[i], 1e-5)
+          ASSERT_NEAR(static_cast<double>(found[i]), wanted[i], tolerance)
               << head_size << ": " << text << ", " << token << ", " << i;
         }
       }
@@ -136,6 +159,7 @@ struct Texts {
   bool with_bias = true;
   bool rotary = false;
   bool causal = false;
+  bool coarse = false;
   Floats queries, keys, values, bias, cosine, sine;
 };
 
@@ -156,7 +180,10 @@ TEST_P(EveryTilesAttend, AsTheFormulaSays) {
     Texts texts(kTokens, 2, head_size);
     for (const bool with_bias : {false, true}) {
       texts.with_bias = with_bias;
-      texts.expect_twin(texts.run(GetParam()));
+      for (const bool coarse : {false, true}) {
+        texts.coarse = coarse;
+        texts.expect_twin(GetParam());
+      }
     }
   }
 }
@@ -167,11 +194,24 @@ TEST_P(EveryTilesAttend, AsADecoderDoes) {
       Texts texts(kTokens, 4, head_size, shared_by);
       texts.with_bias = false;
       texts.causal = true;
-      texts.expect_twin(texts.run(GetParam()));
-      texts.rotary = true;
-      texts.expect_twin(texts.run(GetParam()));
+      for (const bool coarse : {false, true}) {
+        texts.coarse = coarse;
+        for (const bool rotary : {false, true}) {
+          texts.rotary = rotary;
+          // Heads that share keys are one thread's; of many threads, each one's.
+          texts.expect_twin(GetParam(), 1);
+          texts.expect_twin(GetParam(), 64);
+        }
+      }
     }
   }
+}
+
+TEST_P(EveryTilesAttend, CoarselyOnlyWhereThatIsFaster) {
+  Texts texts({40}, 2, 32);
+  const Floats fine = texts.run(GetParam());
+  texts.coarse = true;
+  EXPECT_EQ(texts.run(GetParam()) != fine, !GetParam()->halves.empty());
 }
 
 TEST_P(EveryTilesAttend, TheSameInPieces) {
@@ -179,59 +219,65 @@ TEST_P(EveryTilesAttend, TheSameInPieces) {
     Texts text({50}, 4, head_size, 2);
     text.with_bias = false;
     text.causal = text.rotary = true;
-    const Floats whole = text.run(GetParam());
-    for (const std::size_t before : {1U, 15U, 16U, 17U, 33U, 49U}) {
-      const auto rest = whole.begin() + static_cast<std::ptrdiff_t>(before * text.width());
-      EXPECT_EQ(text.run(GetParam(), 1, before), Floats(rest, whole.end())) << before;
+    for (const bool coarse : {false, true}) {
+      text.coarse = coarse;
+      const Floats whole = text.run(GetParam());
+      for (const std::size_t before : {1U, 15U, 16U, 17U, 33U, 49U}) {
+        const auto rest = whole.begin() + static_cast<std::ptrdiff_t>(before * text.width());
+        EXPECT_EQ(text.run(GetParam(), 1, before), Floats(rest, whole.end())) << before;
+      }
     }
   }
 }
 
 TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
   for (const bool decoder : {false, true}) {
-    Texts texts({70, 3, 16, 40}, 3, 32);
-    texts.rotary = texts.causal = decoder;
-    texts.with_bias = !decoder;
-    const Floats together = texts.run(GetParam());
-    EXPECT_EQ(texts.run(GetParam(), 3), together);
-    for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
-      const std::size_t tokens = texts.tokens[text];
-      Texts alone({tokens}, 3, 32);
-      const auto own = [&](const Floats& all) {
-        const auto first =
-            all.begin() + static_cast<std::ptrdiff_t>(texts.begin_of(text) * texts.width());
-        return Floats(first, first + static_cast<std::ptrdiff_t>(tokens * texts.width()));
-      };
-      alone.queries = own(texts.queries);
-      alone.keys = own(texts.keys);
-      alone.values = own(texts.values);
-      alone.bias = texts.bias;
-      alone.cosine = texts.cosine;
-      alone.sine = texts.sine;
-      alone.rotary = alone.causal = decoder;
-      alone.with_bias = !decoder;
-      EXPECT_EQ(alone.run(GetParam()), own(together)) << text;
+    for (const bool coarse : {false, true}) {
+      Texts texts({70, 3, 16, 40}, 3, 32);
+      texts.rotary = texts.causal = decoder;
+      texts.with_bias = !decoder;
+      texts.coarse = coarse;
+      const Floats together = texts.run(GetParam());
+      EXPECT_EQ(texts.run(GetParam(), 3), together);
+      for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
+        const auto own = [&](const Floats& all) {
+          const std::size_t first = texts.begin_of(text) * texts.width();
+          const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
+          const std::size_t size = texts.tokens[text] * texts.width();
+          return Floats(begin, begin + static_cast<std::ptrdiff_t>(size));
+        };
+        Texts alone = texts;
+        alone.tokens = {texts.tokens[text]};
+        alone.queries = own(texts.queries);
+        alone.keys = own(texts.keys);
+        alone.values = own(texts.values);
+        EXPECT_EQ(alone.run(GetParam()), own(together)) << text;
+      }
     }
   }
 }
 
 // A query's fault is its own token's, a key's or a value's all tokens' of its text.
 TEST_P(EveryTilesAttend, KeepWhatIsWrongInItsText) {
-  const Texts texts({20, 20, 20}, 2, 16);
-  const Floats good = texts.run(GetParam());
+  Texts texts({20, 20, 20}, 2, 16);
   const std::size_t of_text = 20 * texts.width();
   const std::size_t wrong_token = of_text + 7 * texts.width();
-  for (Floats Texts::* const of : {&Texts::queries, &Texts::keys, &Texts::values}) {
-    Texts wrong = texts;
-    std::fill_n((wrong.*of).begin() + static_cast<std::ptrdiff_t>(wrong_token), texts.width(),
-                std::numeric_limits<float>::quiet_NaN());
-    const Floats output = wrong.run(GetParam());
-    for (std::size_t i = 0; i < output.size(); ++i) {
-      const bool own_token = i >= wrong_token && i < wrong_token + texts.width();
-      if (of == &Texts::queries ? own_token : i / of_text == 1) {
-        ASSERT_TRUE(std::isnan(output[i])) << i;
-      } else {
-        ASSERT_EQ(output[i], good[i]) << i;
+  for (const bool coarse : {false, true}) {
+    texts.coarse = coarse;
+    const Floats good = texts.run(GetParam());
+    for (Floats Texts::* const of : {&Texts::queries, &Texts::keys, &Texts::values}) {
+      Texts wrong = texts;
+      // All of its bits, which rounding must not carry over.
+      std::fill_n((wrong.*of).begin() + static_cast<std::ptrdiff_t>(wrong_token), texts.width(),
+                  std::bit_cast<float>(0x7FFFFFFFU));
+      const Floats output = wrong.run(GetParam());
+      for (std::size_t i = 0; i < output.size(); ++i) {
+        const bool own_token = i >= wrong_token && i < wrong_token + texts.width();
+        if (of == &Texts::queries ? own_token : i / of_text == 1) {
+          ASSERT_TRUE(std::isnan(output[i])) << i;
+        } else {
+          ASSERT_EQ(output[i], good[i]) << i;
+        }
       }
     }
   }
@@ -245,9 +291,13 @@ TEST_P(EveryTilesAttend, ToTheLargestOfHugeScores) {
   for (std::size_t i = 0; i < texts.keys.size(); ++i) {
     texts.keys[i] = i / 16 == 1 ? 100.0F : -100.0F;
   }
-  const Floats output = texts.run(GetParam());
-  for (std::size_t i = 0; i < output.size(); ++i) {
-    EXPECT_FLOAT_EQ(output[i], texts.values[16 + i % 16]) << i;
+  for (const bool coarse : {false, true}) {
+    texts.coarse = coarse;
+    const Floats output = texts.run(GetParam());
+    for (std::size_t i = 0; i < output.size(); ++i) {
+      EXPECT_NEAR(output[i], texts.values[16 + i % 16], texts.is_rounded(GetParam()) ? 1e-2 : 1e-6)
+          << i;
+    }
   }
 }
 

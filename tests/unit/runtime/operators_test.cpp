@@ -275,7 +275,10 @@ TEST(FeedForwardOperator, RefusesWhatItDoesNotKnow) {
 }
 
 std::vector<graph::Attribute> heads(std::int64_t count, std::int64_t shared, bool causal = false) {
-  return {{"num_heads", count}, {"kv_num_heads", shared}, {"causal", std::int64_t{causal}}};
+  return {{"num_heads", count},
+          {"kv_num_heads", shared},
+          {"causal", std::int64_t{causal}},
+          {"coarse", std::int64_t{0}}};
 }
 
 TEST(AttentionOperator, AttendsToTheTokensOfItsText) {
