@@ -70,7 +70,8 @@ def make_qwen3_in(folder):
     if folder.exists():
         return
     unfinished = fresh_beside(folder)
-    make_qwen3.make_model(parity.onnx_model("qwen3-tokenizer"), unfinished)
+    # The published one is of bfloat16, and so are its numbers where other files hold float32.
+    make_qwen3.make_model(parity.onnx_model("qwen3-tokenizer"), unfinished, dtype="bfloat16")
     unfinished.rename(folder)
 
 

@@ -86,6 +86,10 @@ class Client:
         self.reader, self.writer = await asyncio.open_connection(*self.address, limit=1 << 24)
         return self
 
+    def is_closed(self):
+        """By the server, which does not wait for ever for the next request."""
+        return self.reader.at_eof()
+
     def close(self):
         if self.writer is not None:
             self.writer.close()
@@ -182,6 +186,9 @@ async def open_loop(address, requests, per_second, seconds, connections_max, pau
     async def one(due, data):
         nonlocal connections
         begun = time.perf_counter()
+        while free and free[-1].is_closed():
+            free.pop().close()
+            connections -= 1
         if not free and connections == connections_max:
             return answered.append((due, begun, begun, 0))  # this process gave up, not the server
         try:

@@ -109,8 +109,16 @@ class OnnxRuntime(InBatches):
 
 
 class OpenVino(InBatches):
+    """`rounded`: what is not int8 may be bfloat16, where the processor has that."""
+
     name = "openvino"
-    load_settings = ({"hint": "LATENCY"}, {"hint": "THROUGHPUT"})
+
+    def __init__(self, rounded=False):
+        self.load_settings = tuple(
+            {"hint": hint, "floats": floats}
+            for floats in (("f32", "bf16") if rounded else ("f32",))
+            for hint in ("LATENCY", "THROUGHPUT")
+        )
 
     def load_graph(self, files, settings, threads):
         import openvino
@@ -119,7 +127,7 @@ class OpenVino(InBatches):
         given = {
             "PERFORMANCE_HINT": settings["hint"],
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": settings["floats"],
         }
         compiled = openvino.Core().compile_model(path, "CPU", given)
         self.queue = openvino.AsyncInferQueue(compiled)  # as many as the hint makes best
@@ -353,6 +361,7 @@ ADAPTERS = {
     "fastembed": lambda: FastEmbed(default=True),
     "fastembed-best": FastEmbed,
     "openvino": OpenVino,
+    "openvino-int8": lambda: OpenVino(rounded=True),
     "sentence-transformers": SentenceTransformers,
     "llama": LlamaCpp,
     "tei": TextEmbeddingsInference,

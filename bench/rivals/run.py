@@ -54,7 +54,7 @@ RIVALS = {
     "fastembed": ("fastembed", "f32", "fastembed", ("onnx", "fastembed")),
     "fastembed, best batch": ("fastembed-best", "f32", "fastembed", ("onnx", "fastembed")),
     "OpenVINO f32": ("openvino", "f32", "openvino", ("onnx",)),
-    "OpenVINO int8": ("openvino", "int8", "openvino", ("onnx", "openvino_int8")),
+    "OpenVINO int8": ("openvino-int8", "int8", "openvino", ("onnx", "openvino_int8")),
     "sentence-transformers": ("sentence-transformers", "f32", None, ()),
     "llama.cpp f32": ("llama", "f32", "llama", ("gguf_f32",)),
     "llama.cpp Q8_0": ("llama", "int8", "llama", ("gguf_q8_0",)),
