@@ -66,11 +66,16 @@ def export(folder, path):
 
 
 def make_qwen3_in(folder):
-    """A Qwen3-Embedding-0.6B with random weights, unless it is there."""
+    """A Qwen3-Embedding-0.6B with random weights, unless it is there.
+
+    The published one is of bfloat16, and so are its numbers where other files hold float32.
+    """
     if folder.exists():
+        dtype = config_of(folder).get("dtype")
+        if dtype != "bfloat16":
+            sys.exit(f"{folder} is of {dtype}, as are the files made from it; delete them all")
         return
     unfinished = fresh_beside(folder)
-    # The published one is of bfloat16, and so are its numbers where other files hold float32.
     make_qwen3.make_model(parity.onnx_model("qwen3-tokenizer"), unfinished, dtype="bfloat16")
     unfinished.rename(folder)
 

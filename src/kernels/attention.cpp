@@ -2,7 +2,7 @@
 // Scores are never written for a whole text: 16 or 32 queries at a time meet all keys, and what
 // comes of it meets all values, while it is in the cache. Keys stand in the rows of a tile and
 // queries in its columns, so that the softmax goes over whole vectors. Keys and values are read
-// where they lie, if the cache can hold them there.
+// where they lie, if the cache can hold them there and they need not be rounded.
 #include "kernels/attention.h"
 
 #include <algorithm>
@@ -27,19 +27,19 @@ const Tiles& tiles_of(const AttentionArguments& arguments) {
   return arguments.tiles != nullptr ? *arguments.tiles : best_tiles();
 }
 
-// A number is a word of four bytes; rounded ones stand in one by twos.
-bool is_halved(const AttentionArguments& arguments) {
-  return arguments.coarse && !tiles_of(arguments).halves.empty();
+// Whether products are of bfloat16, of which a word of four bytes holds two, and not of float32.
+bool is_bf16(const AttentionArguments& arguments) {
+  return arguments.coarse && !tiles_of(arguments).bf16_dot.empty();
 }
 
 bool copies_keys(const AttentionArguments& arguments) {
-  return arguments.cosine != nullptr || is_halved(arguments) ||
+  return arguments.cosine != nullptr || is_bf16(arguments) ||
          is_crowded(arguments.key_value_heads * arguments.head_size);
 }
 
 // A tile reads 16 components at once, which must not end behind the last token's.
 bool copies_values(const AttentionArguments& arguments) {
-  return arguments.head_size % kColumns != 0 || is_halved(arguments) ||
+  return arguments.head_size % kColumns != 0 || is_bf16(arguments) ||
          is_crowded(arguments.key_value_heads * arguments.head_size);
 }
 
@@ -58,9 +58,9 @@ class Head {
   Head(const AttentionArguments& arguments, float* scratch)
       : arguments_(arguments),
         set_(tiles_of(arguments)),
-        halved_(is_halved(arguments)),
-        tiles_(halved_ ? set_.halves : set_.f32),
-        pair_tiles_(halved_ ? set_.halves_pair : set_.f32_pair),
+        bf16_(is_bf16(arguments)),
+        tiles_(bf16_ ? set_.bf16_dot : set_.f32),
+        pair_tiles_(bf16_ ? set_.bf16_dot_pair : set_.f32_pair),
         size_(arguments.head_size),
         width_(arguments.heads * size_),
         key_width_(arguments.key_value_heads * size_),
@@ -122,8 +122,8 @@ class Head {
           rotate(from, token, to);
           from = to;
         }
-        if (halved_) {
-          set_.halve_row(from, size_, words(to));
+        if (bf16_) {
+          set_.bf16_row(from, size_, words(to));
         } else if (from != to) {
           std::copy_n(from, size_, to);
         }
@@ -135,11 +135,11 @@ class Head {
     if (copies_values(arguments_)) {
       for (std::size_t row = 0; row < depth_of(tokens_); ++row) {
         float* to = out + row * stride;
-        const float* from = values_ + row * key_width_ * (halved_ ? 2 : 1);
+        const float* from = values_ + row * key_width_ * (bf16_ ? 2 : 1);
         std::fill(to, to + stride, 0.0F);
-        if (halved_) {
-          set_.halve_rows(from, 2 * row + 1 < tokens_ ? from + key_width_ : nullptr, size_,
-                          words(to));
+        if (bf16_) {
+          set_.bf16_rows(from, 2 * row + 1 < tokens_ ? from + key_width_ : nullptr, size_,
+                         words(to));
         } else {
           std::copy_n(from, size_, to);
         }
@@ -150,7 +150,7 @@ class Head {
   }
 
   // Words that so many numbers take.
-  std::size_t depth_of(std::size_t numbers) const { return halved_ ? (numbers + 1) / 2 : numbers; }
+  std::size_t depth_of(std::size_t numbers) const { return bf16_ ? (numbers + 1) / 2 : numbers; }
   static std::uint32_t* words(float* numbers) { return reinterpret_cast<std::uint32_t*>(numbers); }
 
   // [panels, words of a head, 16]. Scaled so that the softmax's powers are of two. Missing queries
@@ -174,9 +174,9 @@ class Head {
     }
     std::fill(queries_ + count * size_, queries_ + panels_ * kColumns * size_, 0.0F);
     const std::size_t depth = depth_of(size_);
-    if (halved_) {
+    if (bf16_) {
       for (std::size_t i = 0; i < panels_ * kColumns; ++i) {
-        set_.halve_row(queries_ + i * size_, size_, words(queries_ + i * depth));
+        set_.bf16_row(queries_ + i * size_, size_, words(queries_ + i * depth));
       }
     }
     for (std::size_t panel = 0; panel < panels_; ++panel) {
@@ -248,7 +248,7 @@ class Head {
     meet_keys(seen);
     if (arguments_.causal) hide_later(query, seen);
     alignas(64) float sums[2 * kColumns];
-    (halved_ ? set_.halve_powers : set_.powers)(scores_, seen, panels_ * kColumns, sums);
+    (bf16_ ? set_.bf16_powers : set_.powers)(scores_, seen, panels_ * kColumns, sums);
     float* output = arguments_.output + first_ + query * width_;
     meet_values(seen, count, output);
     const float* shift = bias(2);
@@ -266,7 +266,7 @@ class Head {
 
   const AttentionArguments& arguments_;
   const Tiles& set_;
-  const bool halved_;
+  const bool bf16_;
   const std::span<const Tile> tiles_;
   const std::span<const Tile> pair_tiles_;  // empty: a step takes one panel
   const std::size_t size_;
@@ -283,7 +283,7 @@ class Head {
   std::size_t keys_stride_ = 0;  // in floats
   std::size_t values_stride_ = 0;
   float* const queries_;       // [32, head_size]
-  float* const query_panels_;  // [2, head_size, 16]
+  float* const query_panels_;  // [2, words of a head, 16]
   float* const scores_;        // [longest text, 32]
   float* const copies_;
 };

@@ -30,7 +30,7 @@ struct AttentionArguments {
   // Queries, keys, values and what a softmax gives are rounded to bfloat16, where the processor has
   // an instruction for those: two products for one.
   bool coarse = false;
-  std::span<const std::size_t> tokens{};  // of each text
+  std::span<const std::size_t> tokens{};  // of each text, one at least
   // Of the only text: so many tokens have no queries here, those of the pieces before this one.
   std::size_t before = 0;
   std::size_t heads = 0;

@@ -323,7 +323,7 @@ void fine_tile(const Step& step) {
 
 // Four products of bytes and their sum in one instruction, which this Highway has no name for and
 // which not every processor of the instruction set has.
-#if HWY_TARGET == HWY_AVX3
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
 #define TEXTVEC_DOT __attribute__((target(HWY_TARGET_STR ",avx512vnni")))
 #define TEXTVEC_DOT_THERE __builtin_cpu_supports("avx512vnni")
 #elif HWY_TARGET == HWY_AVX2
@@ -348,7 +348,7 @@ constexpr int kRaisedBy = 128;
 #endif
 
 TEXTVEC_DOT HWY_INLINE DotVector dot(DotVector sum, DotVector values, DotVector weights) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
   return DotVector{_mm512_dpbusd_epi32(sum.raw, values.raw, weights.raw)};
 #elif HWY_TARGET == HWY_AVX2
   return DotVector{_mm256_dpbusd_avx_epi32(sum.raw, values.raw, weights.raw)};
@@ -414,12 +414,12 @@ TEXTVEC_DOT void coarse_tile(const Step& step) {
 
 // Two products of bfloat16 numbers and their sum in float32, in one instruction; the conditions are
 // those of the products of bytes.
-#if HWY_TARGET == HWY_AVX3
-#define TEXTVEC_HALVES __attribute__((target(HWY_TARGET_STR ",avx512bf16")))
-#define TEXTVEC_HALVES_THERE __builtin_cpu_supports("avx512bf16")
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#define TEXTVEC_BF16 __attribute__((target(HWY_TARGET_STR ",avx512bf16")))
+#define TEXTVEC_BF16_THERE __builtin_cpu_supports("avx512bf16")
 
 template <std::size_t kRows, std::size_t kPanels>
-TEXTVEC_HALVES void halves_tile(const Step& step) {
+TEXTVEC_BF16 void bf16_dot_tile(const Step& step) {
   const BitsTag bits;
   FloatVector sums[kRows][kPanels];
   begin_floats<kRows>(step, sums);
@@ -448,7 +448,7 @@ TEXTVEC_HALVES void halves_tile(const Step& step) {
 }
 
 // The numbers at even places and those at odd ones.
-TEXTVEC_HALVES HWY_INLINE hn::Vec<BitsTag> words_of(FloatVector even, FloatVector odd) {
+TEXTVEC_BF16 HWY_INLINE hn::Vec<BitsTag> words_of(FloatVector even, FloatVector odd) {
   alignas(64) static constexpr std::uint16_t kInterleaved[32] = {
       0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
@@ -470,7 +470,7 @@ HWY_INLINE void store_some(hn::Vec<BitsTag> words, std::uint32_t* to, std::size_
   hn::BlendedStore(words, hn::FirstN(bits, count), bits, to);
 }
 
-TEXTVEC_HALVES void halve_row(const float* values, std::size_t size, std::uint32_t* words) {
+TEXTVEC_BF16 void bf16_row(const float* values, std::size_t size, std::uint32_t* words) {
   for (std::size_t i = 0; i < size; i += 2 * kFloatLanes) {
     const auto first = load_some(values + i, size - i);
     const auto second = size - i > kFloatLanes
@@ -482,8 +482,8 @@ TEXTVEC_HALVES void halve_row(const float* values, std::size_t size, std::uint32
   }
 }
 
-TEXTVEC_HALVES void halve_rows(const float* upper, const float* lower, std::size_t size,
-                               std::uint32_t* words) {
+TEXTVEC_BF16 void bf16_rows(const float* upper, const float* lower, std::size_t size,
+                            std::uint32_t* words) {
   for (std::size_t i = 0; i < size; i += kFloatLanes) {
     const auto even = load_some(upper + i, size - i);
     const auto odd = lower != nullptr ? load_some(lower + i, size - i) : hn::Zero(FloatTag());
@@ -574,9 +574,8 @@ void powers(float* values, std::size_t depth, std::size_t columns, float* sums) 
   }
 }
 
-#ifdef TEXTVEC_HALVES
-TEXTVEC_HALVES void halve_powers(float* values, std::size_t depth, std::size_t columns,
-                                 float* sums) {
+#ifdef TEXTVEC_BF16
+TEXTVEC_BF16 void bf16_powers(float* values, std::size_t depth, std::size_t columns, float* sums) {
   const FloatTag tag;
   const BitsTag bits;
   for (std::size_t i = 0; i < columns; i += kFloatLanes) {
@@ -678,13 +677,13 @@ constexpr auto kCoarsePair =
     coarse_tiles<2>(std::make_index_sequence<kHasPairs ? kCoarseRows : 0>());
 #endif
 
-#ifdef TEXTVEC_HALVES
+#ifdef TEXTVEC_BF16
 template <std::size_t kPanels, std::size_t... kIndex>
-constexpr std::array<Tile, sizeof...(kIndex)> halves_tiles(std::index_sequence<kIndex...>) {
-  return {halves_tile<kIndex + 1, kPanels>...};
+constexpr std::array<Tile, sizeof...(kIndex)> bf16_dot_tiles(std::index_sequence<kIndex...>) {
+  return {bf16_dot_tile<kIndex + 1, kPanels>...};
 }
-constexpr auto kHalves = halves_tiles<1>(std::make_index_sequence<kFloatRows>());
-constexpr auto kHalvesPair = halves_tiles<2>(std::make_index_sequence<kFloatRows>());
+constexpr auto kBf16Dot = bf16_dot_tiles<1>(std::make_index_sequence<kFloatRows>());
+constexpr auto kBf16DotPair = bf16_dot_tiles<2>(std::make_index_sequence<kFloatRows>());
 #endif
 
 constexpr Tiles plain_tiles() {
@@ -715,25 +714,25 @@ constexpr Tiles tiles_with_dot() {
 }
 #endif
 
-#ifdef TEXTVEC_HALVES
+#ifdef TEXTVEC_BF16
 // The processors that have them have the products of bytes too.
-constexpr Tiles tiles_with_halves() {
+constexpr Tiles tiles_with_bf16_dot() {
   Tiles tiles = tiles_with_dot();
-  tiles.name = HWY_STR(HWY_NAMESPACE) "+dot+halves";
-  tiles.halves = kHalves;
-  tiles.halves_pair = kHalvesPair;
-  tiles.halve_row = halve_row;
-  tiles.halve_rows = halve_rows;
-  tiles.halve_powers = halve_powers;
+  tiles.name = HWY_STR(HWY_NAMESPACE) "+dot+bf16";
+  tiles.bf16_dot = kBf16Dot;
+  tiles.bf16_dot_pair = kBf16DotPair;
+  tiles.bf16_row = bf16_row;
+  tiles.bf16_rows = bf16_rows;
+  tiles.bf16_powers = bf16_powers;
   return tiles;
 }
 #endif
 
 const Tiles* tiles() {
   static constexpr Tiles kPlain = plain_tiles();
-#ifdef TEXTVEC_HALVES
-  static constexpr Tiles kWithHalves = tiles_with_halves();
-  if (TEXTVEC_DOT_THERE && TEXTVEC_HALVES_THERE) return &kWithHalves;
+#ifdef TEXTVEC_BF16
+  static constexpr Tiles kWithBf16Dot = tiles_with_bf16_dot();
+  if (TEXTVEC_DOT_THERE && TEXTVEC_BF16_THERE) return &kWithBf16Dot;
 #endif
 #ifdef TEXTVEC_DOT
   static constexpr Tiles kWithDot = tiles_with_dot();
@@ -743,8 +742,8 @@ const Tiles* tiles() {
 }
 #undef TEXTVEC_DOT
 #undef TEXTVEC_DOT_THERE
-#undef TEXTVEC_HALVES
-#undef TEXTVEC_HALVES_THERE
+#undef TEXTVEC_BF16
+#undef TEXTVEC_BF16_THERE
 
 }  // namespace HWY_NAMESPACE
 }  // namespace textvec::kernels

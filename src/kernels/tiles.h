@@ -31,13 +31,14 @@ struct PanelTail {
 // One tile against one panel, two neighbours, or a part of them, added to what `output` has when
 // `add` is set.
 struct Step {
-  // F32, BF16: a float for each row and depth. Int8: a row's numbers one behind another. Halves: a
-  // word, as of the weights.
+  // F32, BF16: a float for each row and depth. Int8: a row's numbers one behind another. Products
+  // of bfloat16: a word of two numbers for each row and depth, and of weights for each column and
+  // depth; they fetch nothing ahead.
   const std::byte* input = nullptr;
   std::size_t input_row = 0;    // bytes from one row to the next
-  std::size_t input_depth = 0;  // F32: bytes from one depth to the next
+  std::size_t input_depth = 0;  // bytes from one depth to the next
   const std::byte* weights = nullptr;
-  std::size_t weights_depth = 0;     // F32, BF16: bytes from one depth's 16 columns to the next's
+  std::size_t weights_depth = 0;     // bytes from one depth's 16 columns to the next's
   std::size_t beside = 0;            // of two panels: bytes from one's weights to the other's
   std::size_t depth = 0;             // BF16: even
   const std::byte* ahead = nullptr;  // what to fetch into the cache meanwhile, and how much in
@@ -66,10 +67,10 @@ struct Tiles {
   std::span<const Tile> f32_pair{};
   std::span<const Tile> bf16_pair{};
   std::span<const Tile> coarse_pair{};
-  // Words of two bfloat16 each, of which a depth of both sides is one; empty: there is no
-  // instruction for them.
-  std::span<const Tile> halves{};
-  std::span<const Tile> halves_pair{};
+  // Of words of two bfloat16 numbers, on both sides; empty, as the functions below that make them:
+  // there is no instruction for their products.
+  std::span<const Tile> bf16_dot{};
+  std::span<const Tile> bf16_dot_pair{};
   std::size_t fine_columns = 0;  // of one step; the others take whole panels
   float (*largest_magnitude)(std::span<const float> values) = nullptr;
   // round(value * factor), ties to even. Coarse ones as the tiles take them, signed or raised by
@@ -79,19 +80,19 @@ struct Tiles {
   // Of `depth` rows of 16 or 32 columns, in place: 2^(value - the column's largest), and their
   // sums.
   void (*powers)(float* values, std::size_t depth, std::size_t columns, float* sums) = nullptr;
-  // The same, as words for `halves`: of each column the first two, the next two, ...
-  void (*halve_powers)(float* values, std::size_t depth, std::size_t columns,
-                       float* sums) = nullptr;
+  // The same as words for `bf16_dot`, of each column the first two, the next two, ...; the sums are
+  // of what was not rounded yet.
+  void (*bf16_powers)(float* values, std::size_t depth, std::size_t columns, float* sums) = nullptr;
   // Rotary positions: each of the first half of `size` components is turned with the one as far
   // into the second.
   void (*rotate)(const float* from, const float* cosine, const float* sine, std::size_t size,
                  float* to) = nullptr;
-  // Rounded to words for `halves`, nullptr where there are none: each number of a row with its
-  // neighbour, the last with zero if it has none. `words` may be `values`.
-  void (*halve_row)(const float* values, std::size_t size, std::uint32_t* words) = nullptr;
+  // Words for `bf16_dot`: each number of a row with its neighbour, the last with zero if it has
+  // none. `words` may be `values`.
+  void (*bf16_row)(const float* values, std::size_t size, std::uint32_t* words) = nullptr;
   // The same of each number with the one below it; nullptr: all zeros.
-  void (*halve_rows)(const float* upper, const float* lower, std::size_t size,
-                     std::uint32_t* words) = nullptr;
+  void (*bf16_rows)(const float* upper, const float* lower, std::size_t size,
+                    std::uint32_t* words) = nullptr;
   // 16 rows of `size` numbers as `size` rows of 16.
   void (*transpose)(const float* rows, std::size_t size, float* to) = nullptr;
 };

@@ -18,7 +18,7 @@ namespace textvec::runtime {
 // [1, tokens, width], keys and values, float [1, tokens, their width], each text's tokens, int64
 // [texts], and where they are wanted the bias of all three [3 * width], cosine and sine of each
 // position's angles [positions, head size / 2]; of a piece of one text the queries are its last
-// ones. Attributes num_heads, kv_num_heads, causal (0 or 1).
+// ones. Attributes num_heads, kv_num_heads, causal and coarse (0 or 1).
 // textvec.FeedForward, as kernels/feed_forward.h: inputs float [..., hidden_size], the weights of
 // up, uint8, and their bias, those of down and their bias, weight and shift of the norm; attributes
 // weight_type, hidden_size, intermediate_size, function, epsilon.

@@ -315,9 +315,16 @@ def test_quick_settings_try_nothing():
     found = run.usual_settings(adapters.OpenVino())
     assert found["batch"]["call"] == {"batch": run.ALL, "sort": False}
     assert found["mixed"]["call"] == {"batch": 1, "sort": False}
-    assert found["one"]["load"] == {"hint": "LATENCY"}
+    assert found["one"]["load"] == {"hint": "LATENCY", "floats": "f32"}
     for name, make in adapters.ADAPTERS.items():
         assert set(run.usual_settings(make())) == {"one", "batch", "mixed"}, name
+
+
+def test_what_is_not_int8_may_be_rounded_in_openvino_s_int8_alone():
+    floats = {name: {load["floats"] for load in adapters.ADAPTERS[name]().load_settings}
+              for name in ("openvino", "openvino-int8")}  # fmt: skip
+    assert floats == {"openvino": {"f32"}, "openvino-int8": {"f32", "bf16"}}
+    assert run.RIVALS["OpenVINO int8"][0] == "openvino-int8"
 
 
 def test_settings_in_words():

@@ -131,6 +131,30 @@ std::size_t count_nodes(const fs::path& file, std::string_view operation) {
                     [&](const auto& node) { return node.op_type() == operation; }));
 }
 
+onnx::AttributeProto attribute(const onnx::NodeProto& node, std::string_view name) {
+  const auto found = std::find_if(node.attribute().begin(), node.attribute().end(),
+                                  [&](const auto& attribute) { return attribute.name() == name; });
+  EXPECT_NE(found, node.attribute().end()) << name;
+  return found == node.attribute().end() ? onnx::AttributeProto() : *found;
+}
+
+// Where the rest is rounded to 8 bits.
+TEST_F(Compile, RoundsAttentionOfInt8Alone) {
+  for (const auto& [precision, coarse] :
+       {std::pair(Precision::F32, 0), std::pair(Precision::Int8, 1)}) {
+    const auto model = run(Target::Fused, precision);
+    ASSERT_TRUE(model) << model.error().message;
+    const onnx::ModelProto proto = parse(read_file(model->file));
+    std::size_t attentions = 0;
+    for (const auto& node : proto.graph().node()) {
+      if (node.op_type() != "Attention") continue;
+      ++attentions;
+      EXPECT_EQ(attribute(node, "coarse").i(), coarse);
+    }
+    EXPECT_EQ(attentions, TinyShape().layers);
+  }
+}
+
 TEST_F(Compile, WritesAGraphOnceAndFindsItAgain) {
   const auto first = run();
   ASSERT_TRUE(first) << first.error().message;
@@ -269,11 +293,7 @@ TEST_F(Compile, WritesTheGraphThatTheConfigurationAsksFor) {
       for (const auto& node : proto.graph().node()) {
         if (node.op_type() != "FeedForward") continue;
         EXPECT_EQ(node.domain(), kTextvec);
-        const auto function =
-            std::find_if(node.attribute().begin(), node.attribute().end(),
-                         [](const auto& attribute) { return attribute.name() == "function"; });
-        ASSERT_NE(function, node.attribute().end());
-        EXPECT_EQ(function->s(), own);
+        EXPECT_EQ(attribute(node, "function").s(), own);
       }
     }
   }

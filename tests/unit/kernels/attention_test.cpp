@@ -135,7 +135,7 @@ struct Texts {
     return result;
   }
 
-  bool is_rounded(const Tiles* tiles) const { return coarse && !tiles->halves.empty(); }
+  bool is_rounded(const Tiles* tiles) const { return coarse && !tiles->bf16_dot.empty(); }
 
   void expect_twin(const Tiles* tiles, std::size_t threads = 1) const {
     const Floats output = run(tiles, threads);
@@ -211,7 +211,7 @@ TEST_P(EveryTilesAttend, CoarselyOnlyWhereThatIsFaster) {
   Texts texts({40}, 2, 32);
   const Floats fine = texts.run(GetParam());
   texts.coarse = true;
-  EXPECT_EQ(texts.run(GetParam()) != fine, !GetParam()->halves.empty());
+  EXPECT_EQ(texts.run(GetParam()) != fine, !GetParam()->bf16_dot.empty());
 }
 
 TEST_P(EveryTilesAttend, TheSameInPieces) {
@@ -230,28 +230,30 @@ TEST_P(EveryTilesAttend, TheSameInPieces) {
   }
 }
 
+// Of one thread, of several that have all heads of the same keys, and of many that do not.
 TEST_P(EveryTilesAttend, TheSameInAnyCompany) {
   for (const bool decoder : {false, true}) {
     for (const bool coarse : {false, true}) {
-      Texts texts({70, 3, 16, 40}, 3, 32);
+      Texts texts({70, 3, 16, 40}, 4, 32, decoder ? 2 : 1);
       texts.rotary = texts.causal = decoder;
       texts.with_bias = !decoder;
       texts.coarse = coarse;
       const Floats together = texts.run(GetParam());
-      EXPECT_EQ(texts.run(GetParam(), 3), together);
+      for (const std::size_t threads : {3U, 64U}) {
+        EXPECT_EQ(texts.run(GetParam(), threads), together) << threads;
+      }
       for (std::size_t text = 0; text < texts.tokens.size(); ++text) {
-        const auto own = [&](const Floats& all) {
-          const std::size_t first = texts.begin_of(text) * texts.width();
+        const auto own = [&](const Floats& all, std::size_t width) {
+          const std::size_t first = texts.begin_of(text) * width;
           const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
-          const std::size_t size = texts.tokens[text] * texts.width();
-          return Floats(begin, begin + static_cast<std::ptrdiff_t>(size));
+          return Floats(begin, begin + static_cast<std::ptrdiff_t>(texts.tokens[text] * width));
         };
         Texts alone = texts;
         alone.tokens = {texts.tokens[text]};
-        alone.queries = own(texts.queries);
-        alone.keys = own(texts.keys);
-        alone.values = own(texts.values);
-        EXPECT_EQ(alone.run(GetParam()), own(together)) << text;
+        alone.queries = own(texts.queries, texts.width());
+        alone.keys = own(texts.keys, texts.key_width());
+        alone.values = own(texts.values, texts.key_width());
+        EXPECT_EQ(alone.run(GetParam()), own(together, texts.width())) << text;
       }
     }
   }

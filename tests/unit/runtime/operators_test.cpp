@@ -10,6 +10,7 @@
 
 #include "graph/onnx_file.h"
 #include "kernels/linear.h"
+#include "kernels/tiles.h"
 #include "runtime/session.h"
 
 namespace textvec::runtime {
@@ -274,11 +275,30 @@ TEST(FeedForwardOperator, RefusesWhatItDoesNotKnow) {
   }
 }
 
-std::vector<graph::Attribute> heads(std::int64_t count, std::int64_t shared, bool causal = false) {
+std::vector<graph::Attribute> heads(std::int64_t count, std::int64_t shared, bool causal = false,
+                                    bool coarse = false) {
   return {{"num_heads", count},
           {"kv_num_heads", shared},
           {"causal", std::int64_t{causal}},
-          {"coarse", std::int64_t{0}}};
+          {"coarse", std::int64_t{coarse}}};
+}
+
+// A text of one token gets its own value, of which bfloat16 does not have 257.
+TEST(AttentionOperator, RoundsWhereItMay) {
+  for (const bool coarse : {false, true}) {
+    const auto session = open(Call{"Attention",
+                                   {{"states", 0}, {"values", 4 * 66}, {"lengths", 0}},
+                                   heads(2, 2, false, coarse),
+                                   66,
+                                   {1, 1, 1, 1}});
+    ASSERT_TRUE(session) << session.error().message;
+    const auto states = (*session)->run(some_batch(), {});
+    ASSERT_TRUE(states) << states.error().message;
+    const bool rounded = coarse && !kernels::best_tiles().bf16_dot.empty();
+    EXPECT_EQ(states->row(1)[66 + 57], 256.0F);
+    EXPECT_EQ(states->row(1)[66 + 58], rounded ? 256.0F : 257.0F);
+    EXPECT_EQ(states->row(1)[66 + 59], 258.0F);
+  }
 }
 
 TEST(AttentionOperator, AttendsToTheTokensOfItsText) {
