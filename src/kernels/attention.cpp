@@ -17,6 +17,7 @@ namespace textvec::kernels {
 namespace {
 
 constexpr std::size_t kColumns = PackedShape::kPanelColumns;
+constexpr std::size_t kTokensAhead = 16;  // whose numbers are fetched meanwhile
 // Less is done before another thread would have woken up.
 constexpr std::size_t kAloneProducts = std::size_t{1} << 18;
 
@@ -118,6 +119,7 @@ class Head {
       for (std::size_t token = 0; token < tokens_; ++token) {
         const float* from = keys_ + token * key_width_;
         float* to = out + token * stride;
+        fetch(from + kTokensAhead * key_width_);
         if (arguments_.cosine != nullptr) {
           rotate(from, token, to);
           from = to;
@@ -136,6 +138,8 @@ class Head {
       for (std::size_t row = 0; row < depth_of(tokens_); ++row) {
         float* to = out + row * stride;
         const float* from = values_ + row * key_width_ * (bf16_ ? 2 : 1);
+        fetch(from + kTokensAhead * key_width_);
+        if (bf16_) fetch(from + (kTokensAhead + 1) * key_width_);
         std::fill(to, to + stride, 0.0F);
         if (bf16_) {
           set_.bf16_rows(from, 2 * row + 1 < tokens_ ? from + key_width_ : nullptr, size_,
@@ -147,6 +151,11 @@ class Head {
       values_ = out;
       values_stride_ = stride;
     }
+  }
+
+  // A head's numbers of a token, which stand too far from those of the one before to be guessed.
+  void fetch(const float* from) const {
+    for (std::size_t i = 0; i < size_; i += 16) __builtin_prefetch(from + i);
   }
 
   // Words that so many numbers take.
@@ -161,6 +170,7 @@ class Head {
     const float* shift = bias(0);
     for (std::size_t i = 0; i < count; ++i) {
       const float* from = arguments_.queries + first_ + (query + i) * width_;
+      fetch(from + kTokensAhead * width_);
       float* out = queries_ + i * size_;
       if (arguments_.cosine != nullptr) {
         rotate(from, before_ + query + i, out);
