@@ -4,8 +4,8 @@
 """Measures `textvec serve` over HTTP, from this process, on the same cores.
 
   throughput  16 connections that ask again as soon as they are answered, 1 and 32 texts a request
-  latency     requests of one text at 80 % of that rate, at chance's times and evenly spaced; counted
-              from when due
+  latency     requests of one text at 80 % of that rate, at chance's times and evenly spaced, in five
+              slices, each beside its own measurement of the rate; counted from when due
   overload    10 times the texts that it can do, in requests of 32 whose callers wait 2 s: what is
               still done, how soon the rest is refused, how soon a lone request is as fast as before
   idle        256 busy connections, alone and beside 1,000 that do nothing; memory of an idle one
@@ -53,6 +53,7 @@ import serving  # noqa: E402
 CONNECTIONS = 16
 TEXTS_A_REQUEST = (1, 32)
 LOAD = 0.8
+LATENCY_SLICES = 5
 OVERLOAD = 10
 PATIENCE_MS = 2000
 OVERLOAD_CONNECTIONS_MAX = 1024
@@ -258,18 +259,22 @@ async def throughput(address, options):
 
 
 async def latency(address, options):
+    """In slices, each at a share of what the machine could do just before: some change their speed."""
     requests = requests_of(options.texts, 1)
-    best = await closed_loop(address, CONNECTIONS, requests, 1, options.seconds)
-    rate = LOAD * best["texts_per_s"]
-    found = {"texts_per_s": round(rate, 1)}
+    seconds = options.seconds / LATENCY_SLICES
+    found, rates = {}, []
     for name, pause in (("at chance's times", options.draw.expovariate), ("evenly", lambda r: 1 / r)):
-        answers = await open_loop(address, requests, rate, options.seconds, 256, pause)
+        answers = []
+        for _ in range(LATENCY_SLICES):
+            best = await closed_loop(address, CONNECTIONS, requests, 1, seconds)
+            rates.append(LOAD * best["texts_per_s"])
+            answers += await open_loop(address, requests, rates[-1], seconds, 256, pause)
         good = [ended - due for due, _, ended, status in answers if status == 200]
         late = [begun - due for due, begun, _, _ in answers]
         found[name] = {**latencies(good), "not_200": len(answers) - len(good),
                        "p99_by_p50": round(percentile(good, 0.99) / percentile(good, 0.5), 2),
                        "asked_late_p99_ms": milliseconds(percentile(late, 0.99))}  # fmt: skip
-    return found
+    return {"texts_per_s": round(statistics.mean(rates), 1), **found}
 
 
 async def overload(address, options):
