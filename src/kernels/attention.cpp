@@ -106,7 +106,7 @@ class Head {
     set_.rotate(from, arguments_.cosine + angle, arguments_.sine + angle, size_, to);
   }
 
-  // `first`: of their numbers.
+  // `first`: their first number's place. A head may have those of the head before it.
   void find_keys_and_values(std::size_t first) {
     if (first == found_) return;
     found_ = first;
@@ -140,7 +140,7 @@ class Head {
         const float* from = values_ + row * key_width_ * (bf16_ ? 2 : 1);
         fetch(from + kTokensAhead * key_width_);
         if (bf16_) fetch(from + (kTokensAhead + 1) * key_width_);
-        std::fill(to, to + stride, 0.0F);
+        std::fill(to + size_, to + stride, 0.0F);
         if (bf16_) {
           set_.bf16_rows(from, 2 * row + 1 < tokens_ ? from + key_width_ : nullptr, size_,
                          words(to));
@@ -286,8 +286,8 @@ class Head {
   std::size_t first_ = 0;     // of the text's and the head's numbers
   std::size_t column_ = 0;    // of the head
   std::size_t tokens_ = 0;
-  std::size_t panels_ = 1;  // of queries
-  std::size_t found_ = std::numeric_limits<std::size_t>::max();
+  std::size_t panels_ = 1;                                       // of queries
+  std::size_t found_ = std::numeric_limits<std::size_t>::max();  // `first` of what follows
   const float* keys_ = nullptr;
   const float* values_ = nullptr;
   std::size_t keys_stride_ = 0;  // in floats

@@ -1,7 +1,9 @@
 // In: a seed. Out: numbers, and threads of a test's own for kernels that share their work.
 #pragma once
 
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <random>
 #include <thread>
@@ -18,6 +20,12 @@ inline Floats random_floats(std::size_t count, unsigned seed, float spread = 1, 
   Floats values(count);
   for (float& value : values) value = normal(random);
   return values;
+}
+
+// The nearest bfloat16, ties to even; not for NaN.
+inline float bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return std::bit_cast<float>((bits + 0x7FFFU + ((bits >> 16U) & 1U)) & 0xFFFF0000U);
 }
 
 // A kernels::Parallel with a thread for each call.

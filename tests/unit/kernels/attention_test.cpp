@@ -13,6 +13,7 @@
 namespace textvec::kernels {
 namespace {
 
+using testing::bf16;
 using testing::Floats;
 using testing::on_threads;
 using testing::random_floats;
@@ -75,13 +76,6 @@ struct Texts {
     return output;
   }
 
-  // To the nearest number of 8 bits, if they are `rounded`.
-  static double half(double value, bool rounded) {
-    if (!rounded || value == 0) return value;
-    const double step = std::ldexp(1.0, std::ilogb(value) - 7);
-    return std::nearbyint(value / step) * step;
-  }
-
   // Component i of a head, turned by the token's angles.
   double turned(const Floats& of, std::size_t which, std::size_t row, std::size_t token,
                 std::size_t begin, std::size_t i) const {
@@ -89,11 +83,11 @@ struct Texts {
     const auto at = [&](std::size_t component) {
       return static_cast<double>(of[row * stride + begin + component]);
     };
-    const std::size_t half_size = head_size / 2;
+    const std::size_t half = head_size / 2;
     if (!rotary || which == 2) return at(i);
-    const double c = cosine[token * half_size + i % half_size];
-    const double s = sine[token * half_size + i % half_size];
-    return i < half_size ? at(i) * c - at(i + half_size) * s : at(i) * c + at(i - half_size) * s;
+    const double c = cosine[token * half + i % half];
+    const double s = sine[token * half + i % half];
+    return i < half ? at(i) * c - at(i + half) * s : at(i) * c + at(i - half) * s;
   }
   double bias_of(std::size_t which, std::size_t component) const {
     return with_bias ? static_cast<double>(bias[which * width() + component]) : 0.0;
@@ -101,6 +95,9 @@ struct Texts {
 
   // The formula, in double, of one token: [width].
   std::vector<double> twin(std::size_t text, std::size_t token, bool rounded) const {
+    const auto kept = [&](double value) {
+      return rounded ? static_cast<double>(bf16(static_cast<float>(value))) : value;
+    };
     const double scale = std::numbers::log2e / std::sqrt(static_cast<double>(head_size));
     std::vector<double> result(width());
     std::vector<double> weights(causal ? token + 1 : tokens[text]);
@@ -113,9 +110,9 @@ struct Texts {
         for (std::size_t i = 0; i < head_size; ++i) {
           const double query =
               turned(queries, 0, first + token, token, begin, i) + bias_of(0, begin + i);
-          weights[key] += half(query * scale, rounded) *
-                          (half(turned(keys, 1, first + key, key, shared, i), rounded) +
-                           bias_of(1, shared + i));
+          weights[key] +=
+              kept(query * scale) *
+              (kept(turned(keys, 1, first + key, key, shared, i)) + bias_of(1, shared + i));
         }
       }
       const double largest = *std::max_element(weights.begin(), weights.end());
@@ -126,9 +123,9 @@ struct Texts {
       }
       for (std::size_t i = 0; i < head_size; ++i) {
         for (std::size_t key = 0; key < weights.size(); ++key) {
-          result[begin + i] += weights[key] / sum *
-                               (half(turned(values, 2, first + key, key, shared, i), rounded) +
-                                bias_of(2, shared + i));
+          result[begin + i] +=
+              weights[key] / sum *
+              (kept(turned(values, 2, first + key, key, shared, i)) + bias_of(2, shared + i));
         }
       }
     }

@@ -14,6 +14,7 @@
 namespace textvec::kernels {
 namespace {
 
+using testing::bf16;
 using testing::Floats;
 using testing::on_threads;
 using testing::random_floats;
@@ -61,11 +62,6 @@ Floats run(const Case& given, const Floats& weights, const Floats& input,
   linear(arguments, {scratch, bytes}, parallel);
   ::operator delete(scratch, std::align_val_t(64));
   return output;
-}
-
-float bf16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return std::bit_cast<float>((bits + 0x7FFFU + ((bits >> 16U) & 1U)) & 0xFFFF0000U);
 }
 
 struct Sum {
